@@ -1,0 +1,79 @@
+"""The one exception tree. Only `app.api` turns it into HTTP.
+
+    DuosceneError
+    ├── NotFound            404  item_not_found, user_not_found, scenario_not_found, job_not_found, model_not_found, …
+    ├── Conflict            409  job_running, gate_rejected, job_finished, no_earlier_version, …
+    ├── Invalid             422  filter_unknown_field, filter_bad_value, …   (has a loc)
+    ├── Unavailable         503  store_unavailable, backlog_full, no_model   (has retry_after_seconds)
+    ├── BadSettings              at start only
+    ├── BadData                  import: a file cannot be read at all
+    ├── BadArtifact              a model directory is incomplete, altered or of another format
+    └── Cancelled                long work was told to stop
+
+A message says what, which value, and what to do next; it never carries SQL, a path or profile text, because `Not found`
+to `Unavailable` are shown to callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.types import Json
+
+
+class DuosceneError(Exception):
+    code = "internal_error"
+
+    def __init__(self, detail: str, *, code: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        if code is not None:
+            self.code = code
+
+
+class NotFound(DuosceneError):
+    code = "not_found"
+
+
+class Conflict(DuosceneError):
+    """members: extra members of the problem document, e.g. {"job_id": "…"}."""
+
+    code = "conflict"
+
+    def __init__(self, detail: str, *, code: str | None = None, members: dict[str, Json] | None = None) -> None:
+        super().__init__(detail, code=code)
+        self.members = members or {}
+
+
+class Invalid(DuosceneError):
+    """loc: where in the request, e.g. ("filter", "and", 0, "lt")."""
+
+    code = "invalid"
+
+    def __init__(self, detail: str, *, code: str | None = None, loc: Sequence[str | int] = ()) -> None:
+        super().__init__(detail, code=code)
+        self.loc = tuple(loc)
+
+
+class Unavailable(DuosceneError):
+    code = "unavailable"
+
+    def __init__(self, detail: str, *, code: str | None = None, retry_after_seconds: int = 1) -> None:
+        super().__init__(detail, code=code)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BadSettings(DuosceneError):
+    code = "bad_settings"
+
+
+class BadData(DuosceneError):
+    code = "bad_data"
+
+
+class BadArtifact(DuosceneError):
+    code = "bad_artifact"
+
+
+class Cancelled(DuosceneError):
+    code = "cancelled"

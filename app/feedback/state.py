@@ -1,0 +1,77 @@
+"""Live user state: what the next slate knows of a shopper. Kept in Redis, derived from Postgres at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from app.catalogue.item import User
+from app.feedback.event import Event, Impression
+
+MAX_HISTORY = 100
+
+
+class HistoryEntry(NamedTuple):
+    item_id: str
+    type: str
+    occurred_at: float  # unix seconds
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """history: newest last, at most MAX_HISTORY, impressions left out. purchased: item -> unix seconds of the last one.
+
+    profile: the stored description of the user, if any. A user and a session asked for together come as one state.
+    """
+
+    history: tuple[HistoryEntry, ...] = ()
+    purchased: Mapping[str, float] = field(default_factory=dict)
+    profile: User | None = None
+    catalogue_revision: int = 0  # newest revision any process wrote; ahead of ours: catch up before serving
+    degraded: tuple[str, ...] = ()  # ("user_state",) when it could not be read
+
+
+class EventStore(Protocol):
+    """Postgres side of feedback. Raises Unavailable when the database cannot be reached."""
+
+    async def append(self, events: Sequence[Event]) -> set[str]:
+        """Write a group in one transaction, durable on return. Returns the event ids that were new.
+
+        An id seen before (even retracted, even inside this group) is a duplicate and changes nothing. Unknown items and
+        users become stubs.
+        """
+
+    async def retract(self, event_id: str) -> Event | None:
+        """Mark one event as taken back (its id stays taken). None if there is none or it already was."""
+
+    async def history_of(self, *, user_id: str | None, session_id: str | None, limit: int) -> list[Event]:
+        """Newest `limit` events that are no impressions, oldest first, retracted ones left out."""
+
+    async def purchased_by(
+        self, *, user_id: str | None, session_id: str | None, since: datetime
+    ) -> dict[str, float]: ...
+
+
+class LiveState(Protocol):
+    """Redis side. Never raises for an unreachable Redis: reading degrades, writing marks the state to be rebuilt."""
+
+    async def read(self, user_id: str | None, session_id: str | None) -> UserState:
+        """One Redis round trip when warm; what is missing is rebuilt from Postgres and kept."""
+
+    async def apply(self, events: Sequence[Event]) -> None:
+        """Add stored events: recent, purchased, trends."""
+
+    async def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> None:
+        """Drop derived state, so that the next read rebuilds it (profile changed, event retracted, user deleted)."""
+
+    async def trending(self, scenario: str | None, limit: int) -> list[tuple[str, float]]:
+        """Items by decayed event weight over the last day, best first; scenario None: all placements."""
+
+    async def announce_catalogue(self, revision: int) -> None: ...
+
+
+class ImpressionSink(Protocol):
+    async def write(self, impressions: Sequence[Impression]) -> None: ...

@@ -1,0 +1,24 @@
+"""What retrieval gives to the slate: rows of the item space with a score, and which source brought them at which rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.types import Float32Array, Int32Array, Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """For one user, best first. Shapes: C candidates.
+
+    rows_C: item-space rows, without repeats. scores_C: fused score, finite, falling.
+    ranks: source name -> int32 [C], 1-based rank the source gave the candidate, 0 where it did not bring it.
+    """
+
+    rows_C: Int64Array
+    scores_C: Float32Array
+    ranks: Mapping[str, Int32Array]
+
+    def sources_of(self, position: int) -> list[str]:
+        return [name for name, rank_C in self.ranks.items() if rank_C[position] > 0]

@@ -1,0 +1,60 @@
+"""A request for a slate and the slate itself, as the steps hand them on. HTTP twins live in `app.api.schemas`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.catalogue.item import User
+from app.types import Attributes, Json
+
+
+@dataclass(frozen=True, slots=True)
+class SlateRequest:
+    """user: a profile given inline, for this request only; wins over the stored one. n None: the scenario's."""
+
+    scenario: str
+    user_id: str | None = None
+    session_id: str | None = None
+    user: User | None = None
+    context_items: tuple[str, ...] = ()
+    n: int | None = None
+    filter: Mapping[str, Json] | None = None
+    exclude_items: frozenset[str] = frozenset()
+    fields: tuple[str, ...] = ()
+    diagnostics: bool = False
+    context: Attributes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SlateItem:
+    item_id: str
+    position: int  # 1-based
+    score: float
+    sources: tuple[str, ...]
+    cold: bool  # the live model has not seen an event of it
+    explored: bool = False
+    fields: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostics:
+    """candidates: source -> how many it brought. dropped: rule -> how many it took away. timings_ms: stage -> time."""
+
+    candidates: Mapping[str, int]
+    dropped: Mapping[str, int]
+    timings_ms: Mapping[str, float]
+    weights: Mapping[str, float]  # source -> weight used
+    fallbacks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    recommendation_id: str
+    scenario: str
+    model_version: str | None  # None: served without a model (fallback sources only)
+    items: tuple[SlateItem, ...]
+    fallbacks: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+    variant: str | None = None
+    diagnostics: Diagnostics | None = None

@@ -1,0 +1,77 @@
+"""Settings come from the environment only (prefix DUOSCENE_) and are checked once, at start."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import BadSettings
+
+PREFIX = "DUOSCENE_"
+
+
+class Settings(BaseSettings):
+    """Every field is the variable DUOSCENE_<FIELD IN CAPITALS>; its description is the README's table."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    data_dir: Path = Field(Path("data"), description="Embedded stores, artifacts, import rejects")
+    database_url: str | None = Field(None, description="postgresql://…; empty: an embedded PostgreSQL is started")
+    redis_url: str | None = Field(None, description="redis://…; empty: an embedded Redis is started")
+    artifact_url: str | None = Field(
+        None, description="Where model versions are kept (any fsspec URL); empty: DATA_DIR/models"
+    )
+    host: str = Field("127.0.0.1", description="Address the API listens on")
+    port: int = Field(8000, ge=0, le=65535, description="Port the API listens on")
+    workers: int = Field(1, ge=1, le=64, description="API processes")
+    admin_key: SecretStr | None = Field(
+        None, min_length=16, description="An admin key given from outside; empty: only keys in the database"
+    )
+    encoder: str = Field(
+        "default",
+        description="'default' (all-MiniLM-L6-v2, ships with the install) or any sentence-transformers model name or path",
+    )
+    encoder_dtype: Literal["bfloat16", "float32"] = Field(
+        "bfloat16", description="Number format of the encoder on the CPU"
+    )
+    num_threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads of torch, FAISS and BLAS per process; 0: 1 for the API, all cores for training",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level logged")
+    log_format: Literal["json", "console"] = Field("console", description="One JSON object a line, or lines for people")
+    event_types: dict[str, float] = Field(
+        default_factory=dict, description='Further event types and their training weights, as JSON: {"bookmark": 1.5}'
+    )
+    max_pending_events: int = Field(50_000, ge=1, description="Events waiting for their group commit before 503")
+    retrain_epochs: int = Field(
+        0, ge=0, le=1000, description="Most passes over the data in one training; 0: chosen by size"
+    )
+    seed: int = Field(20_260_101, description="Seed of training and of the sample shop")
+
+    def models_url(self) -> str:
+        return self.artifact_url or str(self.data_dir.resolve() / "models")
+
+
+def load_settings() -> Settings:
+    """Settings from the environment.
+
+    Raises BadSettings for a value that does not fit and for a variable with our prefix that no field has.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            close = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else "; 'duoscene doctor --settings' lists all"
+            raise BadSettings(f"unknown setting {name}{hint}")
+    try:
+        return Settings()
+    except ValueError as error:
+        raise BadSettings(f"a {PREFIX}… setting does not fit: {error}") from error
