@@ -1,0 +1,88 @@
+"""The keys every request is checked against, in memory; the store behind it is read when its revision moved."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ulid import ULID
+
+from app.access.keys import SCOPES, ApiKey, KeyStore, Scope
+from app.errors import Invalid
+from app.types import utc_now
+
+KEY_PREFIX = "dsk_"  # lets people and secret scanners recognise a leaked key
+SETTINGS_KEY_ID = "settings"
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """secret: the key itself; nobody can read it again."""
+
+    record: ApiKey
+    secret: str
+
+
+def digest_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def allows(key: ApiKey, scope: Scope) -> bool:
+    return scope in key.scopes or "admin" in key.scopes
+
+
+async def create_key(store: KeyStore, name: str, scopes: Collection[str]) -> NewKey:
+    """Make a key and keep its digest. Raises Invalid for an unknown scope or none."""
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        what = f"unknown scope {unknown[0]!r}" if unknown else "no scope given"
+        raise Invalid(f"{what}; choose from {', '.join(SCOPES)}", code="unknown_scope", loc=("scopes",))
+    secret = KEY_PREFIX + secrets.token_urlsafe(32)
+    granted = frozenset(scope for scope in SCOPES if scope in scopes)
+    record = ApiKey(str(ULID()), name, granted, digest_of(secret), created_at=utc_now())
+    await store.add(record)
+    return NewKey(record, secret)
+
+
+class KeyRing:
+    """admin_key: a key given by settings; it needs no store and cannot be revoked."""
+
+    def __init__(self, store: KeyStore, admin_key: str | None = None) -> None:
+        self._store = store
+        self._from_settings = admin_key and ApiKey(
+            SETTINGS_KEY_ID,
+            "admin key of the settings",
+            frozenset(SCOPES),
+            digest_of(admin_key),
+            created_at=datetime.fromtimestamp(0, UTC),
+        )
+        self._by_digest: dict[str, ApiKey] = {}
+
+    async def refresh(self) -> None:
+        """Read all keys again. Called at start and whenever the `keys` revision moved."""
+        self._by_digest = {key.sha256: key for key in await self._store.all() if key.revoked_at is None}
+
+    def find(self, secret: str) -> ApiKey | None:
+        """The live key with this secret. Only digests are compared, so timing tells nothing of a secret."""
+        digest = digest_of(secret)
+        if self._from_settings and hmac.compare_digest(self._from_settings.sha256, digest):
+            return self._from_settings
+        return self._by_digest.get(digest)
+
+    async def create(self, name: str, scopes: Collection[str]) -> NewKey:
+        new = await create_key(self._store, name, scopes)
+        await self.refresh()
+        return new
+
+    async def revoke(self, key_id: str) -> bool:
+        revoked = await self._store.revoke(key_id)
+        await self.refresh()
+        return revoked
+
+    async def list_keys(self) -> list[ApiKey]:
+        """Oldest first, revoked ones included."""
+        return await self._store.all()

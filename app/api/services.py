@@ -1,0 +1,65 @@
+"""Everything the routes need, joined by `app.wiring` and handed over as one object. Knows no HTTP and no store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.access.key_ring import KeyRing
+from app.catalogue.ports import CatalogueStore
+from app.feedback.event import Event
+from app.feedback.state import LiveState
+from app.learning.jobs import JobStore
+from app.release.version import VersionStore
+from app.scenarios.scenario import Scenario
+from app.serving.slate import Slate, SlateRequest
+from app.settings import Settings
+
+
+class FeedbackIntake(Protocol):
+    async def submit(self, events: Sequence[Event]) -> set[str]:
+        """Durable on return. Returns the event ids that were new; raises Unavailable."""
+
+    async def retract(self, event_id: str) -> bool: ...
+
+
+class Recommender(Protocol):
+    async def recommend(self, request: SlateRequest) -> Slate:
+        """Raises NotFound("scenario_not_found"), Invalid (filter), Unavailable("no_model")."""
+
+
+class ScenarioRegistry(Protocol):
+    def get(self, name: str) -> Scenario:
+        """Raises NotFound("scenario_not_found")."""
+
+    def all(self) -> Sequence[Scenario]: ...
+
+    async def put(self, scenario: Scenario) -> None: ...
+
+    async def delete(self, name: str) -> bool:
+        """A ready-made scenario goes back to its default. False if there was nothing of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """ready: a slate can be served now, if need be from fallbacks only."""
+
+    ready: bool
+    model_version: str | None
+    postgres: bool
+    redis: bool
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    catalogue: CatalogueStore
+    intake: FeedbackIntake
+    live_state: LiveState
+    recommender: Recommender
+    scenarios: ScenarioRegistry
+    jobs: JobStore
+    versions: VersionStore
+    keys: KeyRing
+    health: Callable[[], Awaitable[Health]]
