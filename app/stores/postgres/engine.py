@@ -1,0 +1,100 @@
+"""The database engine, and the one place where a lost database becomes `Unavailable`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from app.errors import BadSettings, Invalid, Unavailable
+
+CONNECT_SECONDS = 3.0
+POOL_WAIT_SECONDS = 3.0
+STATEMENT_SECONDS = 30
+# sqlstates: connection lost, out of connections or disk or memory, shut down or cancelled, wrong login, read-only standby
+LOST = ("08", "53", "57", "28", "25006", "3D000")
+log = logging.getLogger(__name__)
+
+
+def async_url(database_url: str) -> URL:
+    """A postgresql:// url (any driver, or `postgres://`) as one for asyncpg. Raises BadSettings."""
+    try:
+        url = make_url(database_url)
+    except ValueError as error:
+        raise BadSettings(
+            "DUOSCENE_DATABASE_URL is not a url; expected postgresql://user:password@host/database"
+        ) from error
+    if url.drivername.partition("+")[0] not in ("postgresql", "postgres"):
+        raise BadSettings(f"DUOSCENE_DATABASE_URL must start with postgresql://, not {url.drivername}://")
+    url = url.set(drivername="postgresql+asyncpg")
+    if "sslmode" in url.query:  # libpq's name; asyncpg takes the same values under `ssl`
+        mode = url.query["sslmode"]
+        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    return url
+
+
+def create_engine(
+    database_url: str, *, pool_size: int = 8, max_overflow: int = 8, application: str = "duoscene"
+) -> AsyncEngine:
+    """Nothing is connected yet. At most pool_size + max_overflow connections, then callers wait POOL_WAIT_SECONDS."""
+    return create_async_engine(
+        async_url(database_url),
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_timeout=POOL_WAIT_SECONDS,
+        pool_pre_ping=True,  # 0.1 ms on a socket; without it the first callers after a database restart fail
+        pool_recycle=1800,
+        connect_args={
+            "timeout": CONNECT_SECONDS,
+            "server_settings": {"application_name": application, "statement_timeout": str(STATEMENT_SECONDS * 1000),
+                                "timezone": "UTC"},
+        },
+    )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def begin(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction: committed at the end, rolled back on an error."""
+    with lost_database_is_unavailable():
+        async with engine.begin() as connection:
+            yield connection
+
+
+@contextlib.contextmanager
+def lost_database_is_unavailable() -> Iterator[None]:
+    """Raises Unavailable for a database that cannot be reached, Invalid for a value that it cannot hold."""
+    try:
+        yield
+    except DBAPIError as error:
+        state = sqlstate(error)
+        if error.connection_invalidated or isinstance(error, InterfaceError) or state.startswith(LOST):
+            raise unavailable(error) from error
+        if state.startswith("22"):
+            raise Invalid(f"the database cannot hold a value: {reason(error)}", code="bad_value") from error
+        raise
+    except (OSError, TimeoutError, PoolTimeout, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+        raise unavailable(error) from error
+    except asyncpg.PostgresError as error:  # met while connecting, before SQLAlchemy wraps errors
+        if str(error.sqlstate).startswith(LOST):
+            raise unavailable(error) from error
+        raise
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    log.warning("the database cannot be used: %s: %s", type(error).__name__, error)
+    return Unavailable("the database cannot be reached; try again", code="store_unavailable")
+
+
+def sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def reason(error: DBAPIError) -> str:
+    """PostgreSQL's own first line, without the statement or its values."""
+    return str(error.orig).partition("\n")[0].rpartition(">: ")[2]

@@ -1,0 +1,144 @@
+"""The embedded servers start, resume, survive a killed owner, fit any path, and are stopped by the last who leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import redis
+
+from app.embedded import EmbeddedStores, start_embedded
+from app.embedded.postgres import is_alive
+
+KILLED_OWNER = """
+import os, signal, sys
+from pathlib import Path
+from app.embedded import start_embedded
+start_embedded(Path(sys.argv[1]))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+NOBODY = 65534
+NORMAL_USER = f"""
+import os, sys
+from pathlib import Path
+from app.embedded import start_embedded
+os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+start_embedded(Path(sys.argv[1])).close()
+"""
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="duoscene-embedded-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def query(stores: EmbeddedStores, statement: str) -> object:
+    async def run() -> object:
+        connection = await asyncpg.connect(stores.database_url)
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def write_mark(stores: EmbeddedStores) -> None:
+    query(stores, "CREATE TABLE mark AS SELECT 7 AS value")
+    redis.Redis.from_url(stores.redis_url).set("mark", "7")
+
+
+def assert_mark(stores: EmbeddedStores) -> None:
+    assert query(stores, "SELECT value FROM mark") == 7
+    assert redis.Redis.from_url(stores.redis_url).get("mark") == b"7"
+
+
+def pids(stores: EmbeddedStores) -> tuple[int, int]:
+    assert stores.postgres is not None
+    assert stores.redis is not None
+    return stores.postgres.pid, stores.redis.pid
+
+
+def kill_owner(data_dir: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED_OWNER, str(data_dir)], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_data_is_there_after_a_restart_and_the_servers_are_gone_in_between(data_dir: Path) -> None:
+    with start_embedded(data_dir) as stores:
+        write_mark(stores)
+        running = pids(stores)
+    assert not any(is_alive(pid) for pid in running)
+    with start_embedded(data_dir) as stores:
+        assert_mark(stores)
+
+
+def test_the_servers_of_a_killed_owner_are_taken_over_and_stopped(data_dir: Path) -> None:
+    kill_owner(data_dir)
+    with start_embedded(data_dir) as stores:
+        running = pids(stores)
+        assert stores.postgres is not None
+        assert stores.postgres.reused
+        write_mark(stores)
+        assert_mark(stores)
+    assert not any(is_alive(pid) for pid in running)
+
+
+def test_servers_that_were_killed_are_started_again_with_their_data(data_dir: Path) -> None:
+    stores = start_embedded(data_dir)
+    write_mark(stores)
+    redis.Redis.from_url(stores.redis_url).bgrewriteaof()
+    stores.close()
+    stores = start_embedded(data_dir)
+    for pid in pids(stores):
+        os.kill(pid, signal.SIGKILL)
+    for server in (stores.postgres, stores.redis):
+        assert server is not None
+        assert server.process is not None
+        server.process.wait()
+    with start_embedded(data_dir) as again:
+        assert_mark(again)
+    stores.close()
+
+
+def test_a_recycled_pid_in_the_lock_file_does_not_stop_the_start(data_dir: Path) -> None:
+    start_embedded(data_dir).close()
+    (data_dir / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{data_dir}\n")
+    with start_embedded(data_dir) as stores:
+        assert query(stores, "SELECT 1") == 1
+
+
+def test_the_last_to_leave_stops_the_servers(data_dir: Path) -> None:
+    first = start_embedded(data_dir)
+    second = start_embedded(data_dir)
+    assert pids(first) == pids(second)
+    first.close()
+    assert query(second, "SELECT 1") == 1
+    second.close()
+    assert not is_alive(pids(second)[0])
+
+
+def test_a_path_longer_than_a_unix_socket_allows(data_dir: Path) -> None:
+    with start_embedded(data_dir / ("long " * 30)) as stores:
+        write_mark(stores)
+        assert_mark(stores)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_normal_user_can_run_them(data_dir: Path) -> None:
+    os.chown(data_dir, NOBODY, NOBODY)
+    done = subprocess.run([sys.executable, "-c", NORMAL_USER, str(data_dir)], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (data_dir / "postgres").stat().st_uid == NOBODY
