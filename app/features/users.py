@@ -33,7 +33,7 @@ class HistoryItem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UserBatch:
-    """history_BL: item rows, oldest first, padded with PAD on the left. kinds_BL: see KINDS. ages_BL: hours before now.
+    """history_BL: item rows, oldest first, padded with PAD on the right. kinds_BL: see KINDS. ages_BL: hours before now.
 
     profile_BT: encoded profile texts, zero rows where there is none.
     scenario_B: rows of the scenario table asked with (see `Snapshot`).
@@ -65,7 +65,7 @@ def fold_users(
         tail = history[-length:]
         if tail:
             row, kind, at = zip(*tail, strict=True)
-            rows[b, -len(tail) :] = row
-            kinds[b, -len(tail) :] = kind
-            ages[b, -len(tail) :] = np.maximum(now[b] - np.asarray(at), 0.0) / 3600.0
+            rows[b, : len(tail)] = row
+            kinds[b, : len(tail)] = kind
+            ages[b, : len(tail)] = np.maximum(now[b] - np.asarray(at), 0.0) / 3600.0
     return UserBatch(rows, kinds, ages, profile_BT, np.asarray(scenario_B, np.int64))

