@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.types import Float32Array, Int32Array, Int64Array
 
-HISTORY_LENGTH = 50
+HISTORY_LENGTH = 100  # events a batch holds; the towers look at the newest part of them (TowerConfig.length)
 PAD = -1
 
 # Row of each event type in the model's kind embedding; 0 is every type it does not know. Only appended to, never reordered.

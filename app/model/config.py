@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.features.users import HISTORY_LENGTH
-
 
 @dataclass(frozen=True, slots=True)
 class TowerConfig:
@@ -22,7 +20,7 @@ class TowerConfig:
     hidden: int = 128
     heads: int = 2
     blocks: int = 1
-    length: int = HISTORY_LENGTH
+    length: int = 50  # newest events the user tower attends to
     dropout: float = 0.2
     id_dropout: float = 0.1  # DropoutNet, Volkovs et al. 2017: makes "a new item" a state that was trained for
     scenario_dropout: float = 0.1  # likewise "a new scenario": its words are all there is

@@ -51,28 +51,43 @@ class TowerRunner:
         return vectors
 
     @torch.inference_mode()
-    def user_vectors(
-        self, users: UserBatch, item_vectors_ND: Float32Array, scenario_vectors_SD: Float32Array
-    ) -> Float32Array:
-        """Unit rows float32 [B, D] for the moment the batch was folded at."""
-        lengths_B = (users.history_BL != PAD).sum(1)
-        L = max(1, int(lengths_B.max(initial=0)))
-        rows_BL, ages_BL = users.history_BL[:, :L], users.ages_BL[:, :L]
-        visible_BL = rows_BL != PAD
-        gap_BL = np.zeros_like(ages_BL)
-        gap_BL[:, 1:] = np.where(visible_BL[:, 1:], ages_BL[:, :-1] - ages_BL[:, 1:], 0.0)
-        B = np.arange(len(users))
-        recency_BP = np.zeros((len(users), L + 1), np.float32)
-        recency_BP[B, lengths_B] = np.where(lengths_B > 0, ages_BL[B, np.maximum(lengths_B - 1, 0)], 0.0)
-        scenario_B1D = torch.from_numpy(scenario_vectors_SD[users.scenario_B])[:, None]
+    def user_vectors(self, users: UserBatch, item_BLD: Float32Array, scenario_BD: Float32Array) -> Float32Array:
+        """Unit rows float32 [B, D], for the moment the batch was folded at. item_BLD: vectors of `users.history_BL`."""
+        users, item_BLD = _newest(users, item_BLD, self.towers.config.length)
+        visible_BL = users.history_BL != PAD
+        lengths_B = visible_BL.sum(1)
+        gap_BL = np.zeros_like(users.ages_BL)
+        gap_BL[:, 1:] = np.where(visible_BL[:, 1:], users.ages_BL[:, :-1] - users.ages_BL[:, 1:], 0.0)
+        B, L = users.history_BL.shape
+        each_B = np.arange(B)
+        recency_BP = np.zeros((B, L + 1), np.float32)
+        recency_BP[each_B, lengths_B] = np.where(
+            lengths_B > 0, users.ages_BL[each_B, np.maximum(lengths_B - 1, 0)], 0.0
+        )
         out_BPD = self.towers.user(
-            torch.from_numpy(item_vectors_ND[np.where(visible_BL, rows_BL, 0)]),
-            torch.from_numpy(np.ascontiguousarray(users.kinds_BL[:, :L])),
+            torch.from_numpy(item_BLD),
+            torch.from_numpy(users.kinds_BL),
             torch.from_numpy(gap_BL),
             torch.from_numpy(visible_BL),
             torch.from_numpy(recency_BP),
             torch.from_numpy(users.profile_BT),
-            scenario_B1D.expand(-1, L + 1, -1),
+            torch.from_numpy(scenario_BD)[:, None].expand(-1, L + 1, -1),
         )
-        vectors: Float32Array = out_BPD.numpy()[B, lengths_B]
+        vectors: Float32Array = out_BPD.numpy()[each_B, lengths_B]
         return vectors
+
+
+def _newest(users: UserBatch, item_BLD: Float32Array, length: int) -> tuple[UserBatch, Float32Array]:
+    """The newest `length` events of each row, and no more columns than the longest history fills."""
+    lengths_B = (users.history_BL != PAD).sum(1)
+    L = min(length, max(1, int(lengths_B.max(initial=0))))
+    columns_BL = np.maximum(lengths_B - L, 0)[:, None] + np.arange(L)
+    each_B1 = np.arange(len(users))[:, None]
+    cut = UserBatch(
+        users.history_BL[each_B1, columns_BL],
+        users.kinds_BL[each_B1, columns_BL],
+        users.ages_BL[each_B1, columns_BL],
+        users.profile_BT,
+        users.scenario_B,
+    )
+    return cut, item_BLD[each_B1, columns_BL]

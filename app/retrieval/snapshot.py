@@ -1,0 +1,200 @@
+"""A snapshot: all a process needs to serve one model version, immutable. Made by learning, ranked with by evaluation and serving
+alike, so that what is measured is what is served.
+
+Shapes: N trained items, M delta items, R = N + M, S scenarios, B users, T text, D dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+
+from app.catalogue.item import Item
+from app.errors import BadArtifact
+from app.features.items import ItemVocabulary
+from app.features.users import UserBatch
+from app.model.runner import TowerRunner
+from app.retrieval.candidates import Candidates
+from app.retrieval.fusion import Fusion
+from app.retrieval.index import VectorIndex
+from app.retrieval.manifest import Manifest
+from app.retrieval.sources import CandidateSource, ItemCfSource, NewSource, PopularSource, TwoTowerSource
+from app.retrieval.space import ItemSpace
+from app.scenarios.scenario import Scenario, Weight
+from app.types import BoolArray, Float32Array, Int64Array
+
+CANDIDATES_PER_SOURCE = 200
+
+
+@dataclass(frozen=True)
+class ScenarioTable:
+    """Row 0 is the whole shop, then the trained scenarios in manifest order, then those known by their words only."""
+
+    row_of: Mapping[str, int]
+    vectors_SD: Float32Array
+
+    def row(self, name: str | None) -> int:
+        return self.row_of.get(name or "", 0)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """vectors_ND: unit rows. counts_N: events each item was trained with. popularity_SN: see PopularSource."""
+
+    manifest: Manifest
+    items: pl.DataFrame  # ITEM_SCHEMA, row order
+    runner: TowerRunner
+    vectors_ND: Float32Array
+    item_counts_N: Int64Array
+    scenario_text_ST: Float32Array
+    similarity_NN: sparse.csr_array
+    popularity_SN: Float32Array
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        return self.items["item_id"].to_list()
+
+    @cached_property
+    def row_of(self) -> Mapping[str, int]:
+        return {item_id: row for row, item_id in enumerate(self.item_ids)}
+
+    @cached_property
+    def vocabulary(self) -> ItemVocabulary:
+        return ItemVocabulary(**{name: tuple(values) for name, values in self.manifest.vocabulary.items()})  # type: ignore[arg-type]
+
+    @cached_property
+    def fusion(self) -> Fusion:
+        return Fusion(**self.manifest.fusion)  # type: ignore[arg-type]
+
+    @cached_property
+    def index(self) -> VectorIndex:
+        return VectorIndex(self.vectors_ND)
+
+    @cached_property
+    def _fixed_sources(self) -> tuple[CandidateSource, ...]:
+        item_cf = ItemCfSource(self.similarity_NN, self.manifest.item_cf_decay)
+        return item_cf, PopularSource(self.popularity_SN), NewSource()
+
+    def space(self, delta: Sequence[Item] = (), text_MT: Float32Array | None = None) -> ItemSpace:
+        """Trained items plus new and changed ones. text_MT: encoded `item_text` of each delta item."""
+        trained_M = np.asarray([self.row_of.get(item.item_id, -1) for item in delta], np.int64)
+        if delta:
+            assert text_MT is not None
+            counts_M = np.where(trained_M >= 0, self.item_counts_N[trained_M], 0)
+            ids_M = np.where((trained_M >= 0) & (counts_M > 0), trained_M + 1, 0)
+            vectors_MD = self.runner.item_vectors(ids_M, text_MT, counts_M, self.vocabulary.rows(delta))
+        else:
+            vectors_MD = np.zeros((0, self.runner.dim), np.float32)
+        published_M = [_published(item) for item in delta]
+        return ItemSpace(self.index, vectors_MD, trained_M, np.concatenate([self._published_N, published_M]))
+
+    def scenarios(self, scenarios: Sequence[Scenario] = (), text_ST: Float32Array | None = None) -> ScenarioTable:
+        """The trained scenarios and, behind them, those given here that training did not know. text_ST: `scenario_text` encoded."""
+        row_of = {name: row for row, name in enumerate(self.manifest.scenarios)}
+        texts, ids = [self.scenario_text_ST], list(range(len(row_of)))
+        for place, scenario in enumerate(scenarios):
+            if scenario.name in row_of:
+                continue
+            assert text_ST is not None
+            row_of[scenario.name] = len(ids)
+            ids.append(0)
+            texts.append(text_ST[place : place + 1])
+        return ScenarioTable(row_of, self.runner.scenario_vectors(np.asarray(ids), np.concatenate(texts)))
+
+    def recommend(
+        self,
+        users: UserBatch,
+        space: ItemSpace,
+        table: ScenarioTable,
+        num: int,
+        *,
+        weights: Sequence[Mapping[str, float]],
+        allowed_R: BoolArray | None = None,
+        excluded: Sequence[Int64Array] | None = None,
+    ) -> list[Candidates]:
+        """Fused candidates of each user, best first, at most num.
+
+        weights: per user, source -> weight (see `resolve`). allowed_R: rows that may be returned, applied before every source's
+        cut. excluded: per user, rows not to return; sources look further to make up for them.
+        """
+        wanted = {name for of_user in weights for name, weight in of_user.items() if weight > 0}
+        lists = self.find(users, space, table, max(num, CANDIDATES_PER_SOURCE), wanted, allowed_R, excluded)
+        return [self.fusion.fuse(lists[b], weights[b], num) for b in range(len(users))]
+
+    def resolve(self, scenario: str, asked: Mapping[str, Weight]) -> dict[str, float]:
+        return self.fusion.resolve(scenario, asked)
+
+    def find(
+        self,
+        users: UserBatch,
+        space: ItemSpace,
+        table: ScenarioTable,
+        num: int,
+        wanted: set[str],
+        allowed_R: BoolArray | None = None,
+        excluded: Sequence[Int64Array] | None = None,
+    ) -> list[dict[str, Int64Array]]:
+        """What each source wanted proposes to each user, before fusion: source -> rows, best first, at most num."""
+        spare = max((len(rows) for rows in excluded), default=0) if excluded else 0
+        sources = (TwoTowerSource(self.runner, table.vectors_SD), *self._fixed_sources)
+        lists: list[dict[str, Int64Array]] = [{} for _ in range(len(users))]
+        for source in sources:
+            if source.name not in wanted:
+                continue
+            rows_BK, _ = source.find(users, space, num + spare, allowed_R)
+            for b, rows in enumerate(rows_BK):
+                kept = rows[rows >= 0]
+                if excluded is not None and len(excluded[b]):
+                    kept = kept[~np.isin(kept, excluded[b])]
+                lists[b][source.name] = kept[:num]
+        return lists
+
+    @cached_property
+    def _published_N(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        times = self.items.select(pl.coalesce("published_at", "created_at").dt.epoch("us") / 1e6)
+        published_N: np.ndarray[tuple[int], np.dtype[np.float64]] = times.to_series().fill_null(-np.inf).to_numpy()
+        return published_N
+
+    def save(self, directory: Path) -> None:
+        """Into an empty directory; the manifest with the checksums comes last, so a torn write never loads."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.runner.towers.save(directory)
+        self.items.write_ipc(directory / "items.arrow", compression="uncompressed")
+        for name in ("vectors_ND", "item_counts_N", "scenario_text_ST", "popularity_SN"):
+            np.save(directory / f"{name}.npy", getattr(self, name))
+        for name in ("data", "indices", "indptr"):
+            np.save(directory / f"similarity_{name}.npy", getattr(self.similarity_NN, name))
+        self.manifest.write(directory)
+
+    @classmethod
+    def load(cls, directory: Path) -> Snapshot:
+        """Arrays are memory-mapped, so that processes share their pages. Raises BadArtifact."""
+        manifest = Manifest.read(directory)
+        try:
+            arrays = {path.stem: np.load(path, mmap_mode="r") for path in directory.glob("*.npy")}
+            items = pl.read_ipc(directory / "items.arrow")
+            runner = TowerRunner.load(directory)
+            csr = tuple(arrays.pop(f"similarity_{name}") for name in ("data", "indices", "indptr"))
+            similarity_NN = sparse.csr_array(csr, shape=(len(items), len(items)))
+            return cls(manifest=manifest, items=items, runner=runner, similarity_NN=similarity_NN, **arrays)
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, pl.exceptions.PolarsError) as error:
+            raise BadArtifact(f"model {directory.name} cannot be read: {error}") from error
+
+
+def fusion_as_json(fusion: Fusion) -> dict[str, object]:
+    return asdict(fusion)
+
+
+def _published(item: Item) -> float:
+    at = item.published_at or item.created_at
+    return at.timestamp() if at else -np.inf
