@@ -1,0 +1,131 @@
+"""Items as columns, for filters and visibility over a whole catalogue at once.
+
+Shapes: N items, A items that have a certain attribute. Built once per catalogue change and never altered.
+Attributes are schema-less, so each is a sparse column that costs what the shop put in, not items x names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+
+from app.catalogue.item import LIST_ITEM_FIELDS, PLAIN_ITEM_FIELDS, Item
+from app.catalogue.shop_data import ITEM_SCHEMA
+from app.retrieval.item_fields import TIME_FIELDS, element_key, microseconds, scalar_of
+from app.types import Attributes, BoolArray, Int64Array
+
+_NEVER = np.iinfo(np.int64).max
+_ALWAYS = np.iinfo(np.int64).min
+_ATTRIBUTE_SCHEMA = pl.Schema(
+    {"number": pl.Float64(), "string": pl.String(), "bool": pl.Boolean(), "list": pl.List(pl.String())}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeColumn:
+    """rows_A: the items that have it, rising. values: one row for each of them, filled in the column of its kind.
+
+    A value of another kind (an object) stands as a row of nulls: it exists and equals nothing.
+    """
+
+    rows_A: Int64Array
+    values: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """items: ITEM_SCHEMA. plain: the same rows with times as microseconds since 1970 and empty lists as null."""
+
+    items: pl.DataFrame
+    plain: pl.DataFrame
+    attributes: Mapping[str, AttributeColumn]
+    available_N: BoolArray
+    published_us_N: Int64Array
+    expires_us_N: Int64Array
+
+    def __len__(self) -> int:
+        return self.items.height
+
+    @classmethod
+    def from_frame(cls, items: pl.DataFrame) -> Columns:
+        """items: ITEM_SCHEMA. Cost: 0.2 s for 100,000 items, nearly all of it the JSON of attributes."""
+        times = [pl.col(name).dt.timestamp("us") for name in TIME_FIELDS]
+        lists = [
+            pl.when(pl.col(name).list.len() > 0).then(pl.col(name)).otherwise(None).alias(name)
+            for name in LIST_ITEM_FIELDS
+        ]
+        plain = items.select(*PLAIN_ITEM_FIELDS, *LIST_ITEM_FIELDS).with_columns(*times, *lists)
+        return cls(
+            items=items,
+            plain=plain,
+            attributes=_attribute_columns(items["attributes"]),
+            available_N=items["available"].fill_null(True).to_numpy(),
+            published_us_N=plain["published_at"].fill_null(_ALWAYS).to_numpy(),
+            expires_us_N=plain["expires_at"].fill_null(_NEVER).to_numpy(),
+        )
+
+    @classmethod
+    def from_items(cls, items: Sequence[Item]) -> Columns:
+        return cls.from_frame(frame_of(items))
+
+    def visible(self, now: datetime) -> BoolArray:
+        """bool [N]: available, published and not expired at `now`."""
+        now_us = microseconds(now)
+        return self.available_N & (self.published_us_N <= now_us) & (self.expires_us_N > now_us)
+
+    def items_at(self, rows: Sequence[int] | Int64Array) -> list[Item]:
+        return [item_of(row) for row in self.items[rows].iter_rows(named=True)]
+
+
+def frame_of(items: Sequence[Item]) -> pl.DataFrame:
+    """ITEM_SCHEMA."""
+    names = [name for name in ITEM_SCHEMA if name != "attributes"]
+    columns: dict[str, list[Any]] = {name: [getattr(item, name) for item in items] for name in names}
+    for name in LIST_ITEM_FIELDS:
+        columns[name] = [list(values) for values in columns[name]]
+    columns["attributes"] = [
+        orjson.dumps(dict(item.attributes)).decode() if item.attributes else None for item in items
+    ]
+    return pl.DataFrame({name: columns[name] for name in ITEM_SCHEMA}, schema=ITEM_SCHEMA)
+
+
+def item_of(row: Mapping[str, Any]) -> Item:
+    """row: one named row of an ITEM_SCHEMA frame."""
+    values: dict[str, Any] = {name: row[name] for name in PLAIN_ITEM_FIELDS}
+    values |= {name: tuple(row[name] or ()) for name in LIST_ITEM_FIELDS}
+    values |= {"available": row["available"] is not False, "attributes": _parse(row["attributes"])}
+    return Item(**values)
+
+
+def _parse(attributes: str | None) -> Attributes:
+    if not attributes:
+        return {}
+    parsed = orjson.loads(attributes)
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _attribute_columns(texts: Iterable[str | None]) -> Mapping[str, AttributeColumn]:
+    rows: dict[str, list[int]] = {}
+    values: dict[str, list[dict[str, object]]] = {}
+    for row, text in enumerate(texts):
+        for name, value in _parse(text).items():
+            if value is not None and value != []:
+                rows.setdefault(name, []).append(row)
+                values.setdefault(name, []).append(_typed(value))
+    return {
+        name: AttributeColumn(np.asarray(rows[name], np.int64), pl.DataFrame(values[name], schema=_ATTRIBUTE_SCHEMA))
+        for name in rows
+    }
+
+
+def _typed(value: object) -> dict[str, object]:
+    if isinstance(value, list):
+        return {"list": [element_key(element) for element in value]}
+    scalar = scalar_of(value)
+    return {} if scalar is None else {scalar[0]: scalar[1]}
