@@ -48,18 +48,17 @@ async def create_key(store: KeyStore, name: str, scopes: Collection[str]) -> New
     return NewKey(record, secret)
 
 
+def key_of_settings(secret: str) -> ApiKey:
+    epoch = datetime.fromtimestamp(0, UTC)
+    return ApiKey(SETTINGS_KEY_ID, "admin key of the settings", frozenset(SCOPES), digest_of(secret), created_at=epoch)
+
+
 class KeyRing:
     """admin_key: a key given by settings; it needs no store and cannot be revoked."""
 
     def __init__(self, store: KeyStore, admin_key: str | None = None) -> None:
         self._store = store
-        self._from_settings = admin_key and ApiKey(
-            SETTINGS_KEY_ID,
-            "admin key of the settings",
-            frozenset(SCOPES),
-            digest_of(admin_key),
-            created_at=datetime.fromtimestamp(0, UTC),
-        )
+        self._from_settings = key_of_settings(admin_key) if admin_key else None
         self._by_digest: dict[str, ApiKey] = {}
 
     async def refresh(self) -> None:

@@ -1,0 +1,51 @@
+"""Who calls, and may they? Checked before a body is read."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from app.access.key_ring import allows
+from app.access.keys import ApiKey, Scope
+from app.api.problems import HttpProblem
+from app.api.services import Services
+
+REALM = 'Bearer realm="duoscene"'
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def authenticate(request: Request) -> ApiKey:
+    """The key of the request. Raises 401."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    secret = secret.strip()
+    if scheme.lower() != "bearer" or not secret:
+        raise HttpProblem(
+            401, "missing_key", "send a key: 'Authorization: Bearer <key>'", headers={"WWW-Authenticate": REALM}
+        )
+    key = services_of(request).keys.find(secret)
+    if key is None:
+        headers = {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}
+        raise HttpProblem(401, "unknown_key", "this key is unknown or was revoked", headers=headers)
+    return key
+
+
+def require_scope(key: ApiKey, scope: Scope, what: str = "this call") -> None:
+    """Raises 403."""
+    if not allows(key, scope):
+        headers = {"WWW-Authenticate": f'{REALM}, error="insufficient_scope", scope="{scope}"'}
+        raise HttpProblem(403, "missing_scope", f"{what} needs a key with the scope '{scope}'", headers=headers)
+
+
+class RequireScope:
+    """A FastAPI dependency: the key of the caller, who holds `scope`."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    async def __call__(self, request: Request) -> ApiKey:
+        key = authenticate(request)
+        require_scope(key, self.scope)
+        return key

@@ -1,0 +1,94 @@
+"""The outermost layer: a request id on every response, one log line and one count per request, HEAD as GET without a
+body, and no exception ever leaves as anything but a problem document."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from ulid import ULID
+
+from app.api.problems import HttpProblem, internal_error
+from app.observability import metrics
+
+SANE_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+CLIENT_GONE = 499  # in logs and metrics only; nobody is there to read it
+UNMATCHED = "unmatched"
+log = structlog.stdlib.get_logger("duoscene.http")
+
+
+class EdgeMiddleware:
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        method = scope["method"]
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}
+        sender = _Sender(send, request_id_of(scope), has_body=method != "HEAD")
+        started = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=sender.request_id.decode()):
+            try:
+                await self._answer(scope, receive, sender)
+            finally:
+                _record(scope, method, sender.status, time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, sender: _Sender) -> None:
+        try:
+            await self.app(scope, receive, sender)
+        except ClientDisconnect:
+            sender.status = CLIENT_GONE
+        except HttpProblem as problem:
+            await problem.response()(scope, receive, sender)
+        except Exception:
+            log.exception("request_failed", route=route_of(scope))
+            if sender.status:  # half a response is out; the server closes the connection
+                raise
+            await internal_error().response()(scope, receive, sender)
+
+
+class _Sender:
+    """status: 0 until a response has started."""
+
+    def __init__(self, send: Send, request_id: bytes, *, has_body: bool) -> None:
+        self._send = send
+        self._has_body = has_body
+        self.request_id = request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
+        elif message["type"] == "http.response.body" and not self._has_body:
+            message = {**message, "body": b""}
+        await self._send(message)
+
+
+def request_id_of(scope: Scope) -> bytes:
+    """The caller's id where it is printable and short, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and SANE_REQUEST_ID.fullmatch(value):
+            given: bytes = value
+            return given
+    return str(ULID()).encode()
+
+
+def route_of(scope: Scope) -> str:
+    """The route's template, such as /v1/items/{item_id}: ids are no labels."""
+    route: Any = scope.get("route")
+    return getattr(route, "path", UNMATCHED)
+
+
+def _record(scope: Scope, method: str, status: int, seconds: float) -> None:
+    route = route_of(scope)
+    known_method = method if method.isalpha() and len(method) <= 7 else "OTHER"
+    metrics.record_request(known_method, route, status, seconds)
+    log.info("request", method=known_method, route=route, status=status, duration_ms=round(seconds * 1000, 2))

@@ -1,0 +1,70 @@
+"""Exception handlers of the app: everything a route or the framework raises becomes a problem document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.api.problems import HttpProblem, internal_error, problem_of, unprocessable
+from app.api.validation import field_errors
+from app.errors import DuosceneError
+
+CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
+
+
+def install_fault_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(HttpProblem, on_problem)
+    app.add_exception_handler(DuosceneError, on_duoscene_error)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(HTTPException, on_framework_error)
+
+
+async def on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HttpProblem)
+    return error.response()
+
+
+async def on_duoscene_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, DuosceneError)
+    problem = problem_of(error)
+    if problem.status == 500:
+        raise error
+    return problem.response()
+
+
+async def on_validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return unprocessable(field_errors(error.errors())).response()
+
+
+async def on_framework_error(request: Request, error: Exception) -> Response:
+    """404 and 405 of the router."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return HttpProblem(404, "not_found", "there is nothing at this path; /docs lists what is there").response()
+    if error.status_code == 405:
+        allowed = ", ".join(_allowed_methods(request)) or dict(error.headers or {}).get("allow", "GET")
+        detail = f"{request.method[:20]} is not possible here; allowed: {allowed}"
+        return HttpProblem(405, "method_not_allowed", detail, headers={"Allow": allowed}).response()
+    if error.status_code >= 500:
+        return internal_error().response()
+    code = CODES.get(error.status_code, "bad_request")
+    return HttpProblem(error.status_code, code, str(error.detail)).response()
+
+
+def _allowed_methods(request: Request) -> Sequence[str]:
+    """All methods of the path: the router itself names only those of the first route that matches."""
+    document: dict[str, Any] = request.app.openapi()
+    found = {
+        method.upper()
+        for template, operations in document["paths"].items()
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), request.scope["path"])
+        for method in operations
+    }
+    return sorted(found | {"HEAD"} if "GET" in found else found)

@@ -1,0 +1,60 @@
+"""/healthz, /readyz, /metrics: for orchestrators, load balancers and Prometheus. None needs a key."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import PlainTextResponse, Response
+
+from app.api.auth import services_of
+from app.api.operation import operation
+from app.api.problems import HttpProblem
+from app.api.replies import reply
+from app.api.schemas.operations import Alive, Ready, UpOrDown
+from app.observability import metrics
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz", **operation("healthz", "Is the process alive?", returns=Alive, has_input=False, errors={}))
+async def healthz() -> Response:
+    return reply(Alive(alive=True))
+
+
+@router.get(
+    "/readyz",
+    **operation("readyz", "Can it serve?", returns=Ready, has_input=False, errors={503: ("not_ready",)}),
+)
+async def readyz(request: Request) -> Response:
+    """503 until the first slate can be served. A missing dependency alone does not make it unready: slates are still
+    answered without it."""
+    health = await services_of(request).health()
+    metrics.record_model(health.model_version)
+    state = Ready(
+        ready=health.ready,
+        model_version=health.model_version,
+        postgres=up_or_down(health.postgres),
+        redis=up_or_down(health.redis),
+    )
+    if not health.ready:
+        raise HttpProblem(
+            503,
+            "not_ready",
+            "no slate can be served yet: no model is loaded and no item is known",
+            members=state.model_dump(),
+            headers={"Retry-After": "1"},
+        )
+    return reply(state)
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    **operation("metrics", "Figures for Prometheus", has_input=False, errors={}),
+)
+async def prometheus_metrics() -> Response:
+    """One aggregated answer, however many worker processes there are."""
+    return Response(metrics.exposition(), media_type=metrics.MEDIA_TYPE)
+
+
+def up_or_down(is_up: bool) -> UpOrDown:
+    return "up" if is_up else "down"

@@ -1,0 +1,114 @@
+"""/v1/users"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from app.api.auth import services_of
+from app.api.bulk import BULK_ERRORS, bulk_bodies, read_bulk
+from app.api.cursors import cut_page, decode_cursor
+from app.api.json_body import JSON, MERGE_PATCH, JsonBody
+from app.api.merge_patch import patch_user
+from app.api.operation import STORE_ERRORS, json_of, operation
+from app.api.parameters import Search, UserId, check_same_id
+from app.api.replies import no_content, reply
+from app.api.schemas.feedback import BulkResult
+from app.api.schemas.users import UserList, UserPatch, UserPut, UserRow, UserView
+from app.catalogue.item import User
+from app.errors import NotFound
+
+router = APIRouter(prefix="/v1/users", tags=["users"])
+ABSENT = {404: ("user_not_found",), **STORE_ERRORS}
+
+
+def not_found(user_id: str) -> NotFound:
+    return NotFound(f"there is no user {user_id[:100]!r}; PUT it first", code="user_not_found")
+
+
+def view(user: User) -> UserView:
+    return UserView.model_validate(user)
+
+
+@router.get("", **operation("list_users", "List users", scope="catalog", returns=UserList))
+async def list_users(request: Request, page: Search) -> Response:
+    """In the byte order of the ids, so that paging is stable while users are written."""
+    after = decode_cursor(page.cursor)
+    rows = await services_of(request).catalogue.list_users(after=after, limit=page.limit + 1, query=page.q)
+    users, next_cursor = cut_page(rows, page.limit, lambda user: user.user_id)
+    return reply(UserList(users=[view(user) for user in users], next_cursor=next_cursor))
+
+
+@router.post(
+    "",
+    **operation(
+        "bulk_upsert_users", "Insert or replace up to 1,000 users", scope="catalog", returns=BulkResult,
+        bodies=bulk_bodies(UserRow), errors=BULK_ERRORS,
+    ),
+)  # fmt: skip
+async def bulk_upsert_users(request: Request) -> Response:
+    """A JSON list, or NDJSON with one user a line. Each row stands alone; of rows with the same id the last one stays."""
+    rows, rejected = await read_bulk(request, UserRow)
+    users = {row.user_id: row.to_user(row.user_id) for _, row in rows}
+    if users:
+        services = services_of(request)
+        await services.catalogue.upsert_users(list(users.values()))
+        for user_id in users:
+            await services.live_state.forget(user_id=user_id)
+    return reply(BulkResult(accepted=len(rows), rejected=rejected))
+
+
+@router.put(
+    "/{user_id}",
+    **operation(
+        "put_user", "Insert or replace a user", scope="catalog", returns=UserView, bodies=json_of(UserPut)
+    ),
+)  # fmt: skip
+async def put_user(request: Request, user_id: UserId, body: Annotated[UserPut, Depends(JsonBody(UserPut))]) -> Response:
+    """The next slate already knows the profile. What is left out is empty afterwards."""
+    check_same_id(body.user_id, user_id, "user_id")
+    services = services_of(request)
+    user = body.to_user(user_id)
+    await services.catalogue.upsert_users([user])
+    await services.live_state.forget(user_id=user_id)
+    return reply(view(await services.catalogue.get_user(user_id) or user))
+
+
+@router.patch(
+    "/{user_id}",
+    **operation(
+        "patch_user", "Change some fields of a user", scope="catalog", returns=UserView,
+        bodies={JSON: UserPatch, MERGE_PATCH: UserPatch}, errors=ABSENT,
+    ),
+)  # fmt: skip
+async def patch_user_fields(
+    request: Request, user_id: UserId, body: Annotated[UserPatch, Depends(JsonBody(UserPatch, JSON, MERGE_PATCH))]
+) -> Response:
+    """JSON merge patch: only what is given changes, null clears, `attributes` and `consent` are merged by name."""
+    services = services_of(request)
+    user = await services.catalogue.update_user(user_id, lambda user: patch_user(user, body))
+    if user is None:
+        raise not_found(user_id)
+    await services.live_state.forget(user_id=user_id)
+    return reply(view(user))
+
+
+@router.get("/{user_id}", **operation("get_user", "Read a user", scope="catalog", returns=UserView, errors=ABSENT))
+async def get_user(request: Request, user_id: UserId) -> Response:
+    user = await services_of(request).catalogue.get_user(user_id)
+    if user is None:
+        raise not_found(user_id)
+    return reply(view(user))
+
+
+@router.delete("/{user_id}", **operation("delete_user", "Delete a user", scope="catalog", status=204, errors=ABSENT))
+async def delete_user(request: Request, user_id: UserId) -> Response:
+    """Removes the description of the user and the live state."""
+    services = services_of(request)
+    was_there = await services.catalogue.delete_user(user_id)
+    await services.live_state.forget(user_id=user_id)
+    if not was_there:
+        raise not_found(user_id)
+    return no_content()

@@ -1,0 +1,179 @@
+"""Requests for a slate, and slates."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from app.api.schemas.fields import Attributes, Body, Context, Id, JsonObject, LongText, Query, View, Word
+from app.api.schemas.items import Tags
+from app.api.schemas.users import Age
+from app.catalogue.item import LIST_ITEM_FIELDS, PLAIN_ITEM_FIELDS, User
+from app.serving.slate import SlateRequest
+
+MAX_SLATE = 200
+ITEM_FIELDS = frozenset((*PLAIN_ITEM_FIELDS, *LIST_ITEM_FIELDS, "attributes"))
+
+
+def check_item_field(name: str) -> str:
+    if name not in ITEM_FIELDS and not (name.startswith("attributes.") and len(name) > len("attributes.")):
+        known = ", ".join(sorted(ITEM_FIELDS))
+        raise PydanticCustomError("unknown_item_field", f"no such item property; known are {known}, attributes.<name>")
+    return name
+
+
+ItemField = Annotated[Word, AfterValidator(check_item_field)]
+ContextItems = Annotated[list[Id], Field(max_length=50)]
+ExcludedItems = Annotated[list[Id], Field(max_length=1_000)]
+ItemFieldNames = Annotated[list[ItemField], Field(max_length=50)]
+SlateSize = Annotated[int, Field(ge=1, le=MAX_SLATE)]
+
+
+class InlineProfile(Body):
+    """A profile for this request only; never stored. It wins over the stored one."""
+
+    text: LongText | None = None
+    age: Age | None = None
+    gender: Word | None = None
+    occupation: Word | None = None
+    country: Word | None = None
+    tags: Tags = Field([])
+    attributes: Attributes = Field({})
+
+    def to_user(self, user_id: str | None) -> User:
+        return User(
+            user_id or "", self.text, self.age, self.gender, self.occupation, self.country,
+            tags=tuple(self.tags), attributes=self.attributes,
+        )  # fmt: skip
+
+
+class RecommendBody(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "scenario": "home",
+                    "user_id": "u1",
+                    "n": 10,
+                    "filter": {"and": [{"field": "price", "lt": 50}, {"field": "category", "contains": "Kitchen"}]},
+                    "fields": ["title", "price"],
+                }
+            ]
+        }
+    )
+
+    scenario: Id = Field(description="A configured scenario")
+    user_id: Id | None = Field(None, description="An unknown user is not an error: cold start")
+    session_id: Id | None = Field(None, description="A visit; for guests, or beside user_id")
+    user: InlineProfile | None = None
+    context_items: ContextItems = Field([], description="The item being viewed, or the cart")
+    n: SlateSize | None = Field(None, description="Slate size; default: the scenario's")
+    filter: JsonObject | None = Field(None, description="Never relaxed: what does not match is never returned")
+    exclude_items: ExcludedItems = Field([])
+    fields: ItemFieldNames = Field([], description="Item properties to return with each item, or attributes.<name>")
+    diagnostics: bool = Field(False, description="Needs the scope admin: where candidates came from and went")
+    context: Context = Field({}, description="device, country, locale and free keys; recorded with the impression")
+
+    def to_request(self) -> SlateRequest:
+        return SlateRequest(
+            scenario=self.scenario,
+            user_id=self.user_id,
+            session_id=self.session_id,
+            user=self.user.to_user(self.user_id) if self.user else None,
+            context_items=tuple(self.context_items),
+            n=self.n,
+            filter=self.filter,
+            exclude_items=frozenset(self.exclude_items),
+            fields=tuple(self.fields),
+            diagnostics=self.diagnostics,
+            context=self.context,
+        )
+
+
+class RecommendQuery(Query):
+    scenario: Id = Field(description="A configured scenario", examples=["home"])
+    user_id: Id | None = Field(None, examples=["u1"])
+    session_id: Id | None = None
+    context_items: ContextItems = Field([], description="Repeat the parameter for several items")
+    n: SlateSize | None = Field(None, description="Slate size; default: the scenario's", examples=[10])
+    exclude_items: ExcludedItems = Field([], description="Repeat the parameter for several items")
+    fields: ItemFieldNames = Field([], description="Repeat the parameter for several properties", examples=[["title"]])
+    diagnostics: bool = Field(False, description="Needs the scope admin")
+
+    def to_request(self) -> SlateRequest:
+        return SlateRequest(
+            scenario=self.scenario,
+            user_id=self.user_id,
+            session_id=self.session_id,
+            context_items=tuple(self.context_items),
+            n=self.n,
+            exclude_items=frozenset(self.exclude_items),
+            fields=tuple(self.fields),
+            diagnostics=self.diagnostics,
+        )
+
+
+class SimilarQuery(Query):
+    n: SlateSize | None = Field(None, description="Slate size; default: the scenario's", examples=[10])
+    user_id: Id | None = Field(None, description="Makes the slate personal")
+    session_id: Id | None = None
+    fields: ItemFieldNames = Field([], description="Repeat the parameter for several properties", examples=[["title"]])
+
+
+class SlateItemView(View):
+    item_id: str
+    position: int = Field(description="From 1: the order to show")
+    score: float
+    sources: list[str] = Field(description="Which candidate sources brought it")
+    cold: bool = Field(description="The live model has not seen an event of it")
+    explored: bool
+    fields: dict[str, Any] | None = Field(None, description="Only where `fields` was asked for")
+
+
+class DiagnosticsView(View):
+    candidates: dict[str, int] = Field(description="Source: how many it brought")
+    dropped: dict[str, int] = Field(description="Rule: how many it took away")
+    timings_ms: dict[str, float]
+    weights: dict[str, float] = Field(description="Source: weight used")
+    fallbacks: list[str]
+
+
+class SlateView(View):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "recommendation_id": "01JJX2M8Z6Q5T0V4W9Y1B3C7D2",
+                    "scenario": "home",
+                    "model_version": "2026-01-31T12-00-00Z-ab12",
+                    "variant": None,
+                    "items": [
+                        {
+                            "item_id": "sku-1",
+                            "position": 1,
+                            "score": 0.83,
+                            "sources": ["two_tower", "item_cf"],
+                            "cold": False,
+                            "explored": False,
+                            "fields": {"title": "Retrospot lunch box", "price": 4.95},
+                        }
+                    ],
+                    "fallbacks": [],
+                    "degraded": [],
+                }
+            ]
+        }
+    )
+
+    recommendation_id: str = Field(description="Send it with later feedback")
+    scenario: str
+    model_version: str | None = Field(description="null: served without a model, from fallbacks")
+    variant: str | None
+    items: list[SlateItemView] = Field(
+        description="Fewer than n only if the catalogue, under the filter, holds no more"
+    )
+    fallbacks: list[str] = Field(description="Which steps filled the slate, such as popular")
+    degraded: list[str] = Field(description="Which dependency was missing, such as user_state")
+    diagnostics: DiagnosticsView | None = Field(None, description="Only where it was asked for")

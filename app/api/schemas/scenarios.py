@@ -1,0 +1,79 @@
+"""Scenarios as admins write and see them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from app.api.schemas.fields import Body, Id, JsonObject, Line, View
+from app.api.schemas.recommendations import SlateSize
+from app.retrieval.sources import SOURCE_NAMES
+from app.scenarios.scenario import Exclusions, Scenario
+
+GIFTS: dict[str, Any] = {
+    "description": "Gift guide: presents for someone who does not know yet what to give.",
+    "sources": {"two_tower": 0.7, "item_cf": 0.2, "popular": 0.1},
+    "filter": {"field": "price", "lte": 50},
+    "exclude": {"purchased_days": 30, "context_items": True},
+    "n": 12,
+    "fallback": ["popular", "new"],
+}
+
+Weight = Literal["learned"] | Annotated[float, Field(ge=0, le=1_000)]
+
+
+class ExcludeBody(Body):
+    purchased_days: Annotated[float, Field(ge=0, le=3_650)] = Field(30, description="0: they may come back at once")
+    context_items: bool = True
+
+
+class ScenarioPut(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [GIFTS]})
+
+    name: Id | None = Field(None, description="May be repeated here; it must be the one in the path")
+    description: Annotated[Line, Field(min_length=1)] = Field(
+        description="What the placement is for; it initialises the scenario's parameters where there is no data"
+    )
+    sources: Annotated[dict[str, Weight], Field(min_length=1, max_length=100)] = Field(
+        dict.fromkeys(SOURCE_NAMES, "learned"), description="Candidate source: weight, or learned"
+    )
+    filter: JsonObject | None = None
+    exclude: ExcludeBody = ExcludeBody()
+    n: SlateSize = Field(20, description="Slate size where the request gives none")
+    fallback: Annotated[list[Id], Field(max_length=20)] = Field(
+        ["popular", "new"], description="Sources or other scenarios, tried in order until the slate is full"
+    )
+
+    def to_scenario(self, name: str) -> Scenario:
+        return Scenario(
+            name=name,
+            description=self.description,
+            sources=self.sources,
+            filter=self.filter,
+            exclude=Exclusions(self.exclude.purchased_days, self.exclude.context_items),
+            n=self.n,
+            fallback=tuple(self.fallback),
+        )
+
+
+class ExcludeView(View):
+    purchased_days: float
+    context_items: bool
+
+
+class ScenarioView(View):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "gifts", **GIFTS}]})
+
+    name: str
+    description: str
+    sources: dict[str, Weight]
+    filter: dict[str, Any] | None
+    exclude: ExcludeView
+    n: int
+    fallback: tuple[str, ...]
+
+
+class ScenarioList(View):
+    scenarios: list[ScenarioView]
+    next_cursor: str | None

@@ -1,0 +1,63 @@
+"""Pydantic's findings in the words of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.api.problems import FieldError, Loc
+
+MAX_SHOWN_CHARS = 60
+REQUEST_PARTS = {"body", "query", "path"}
+CODES = {
+    "extra_forbidden": "unknown_field",
+    "missing": "missing_field",
+    "string_unicode": "bad_text",
+    "finite_number": "not_finite",
+    "string_too_long": "too_long",
+    "string_too_short": "too_short",
+    "too_long": "too_many",
+    "too_short": "too_few",
+    "literal_error": "not_a_choice",
+    "greater_than": "out_of_range",
+    "greater_than_equal": "out_of_range",
+    "less_than": "out_of_range",
+    "less_than_equal": "out_of_range",
+}
+
+
+def field_errors(found: Sequence[Any]) -> list[FieldError]:
+    return [FieldError(_loc(error["loc"]), _code(error["type"]), _detail(error)) for error in found]
+
+
+def _loc(loc: Sequence[str | int]) -> Loc:
+    return tuple(loc[1:]) if loc and loc[0] in REQUEST_PARTS else tuple(loc)
+
+
+def _code(kind: str) -> str:
+    if kind in CODES:
+        return CODES[kind]
+    return "wrong_type" if kind.endswith(("_type", "_parsing")) else kind
+
+
+def _detail(error: Mapping[str, Any]) -> str:
+    kind, value = error["type"], error.get("input")
+    if kind == "extra_forbidden":
+        return "no such field; check the spelling"
+    if kind == "missing":
+        return "this field is required"
+    if kind == "string_unicode":
+        return "the text holds a lone surrogate or is not UTF-8"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{message} (got {_shown(value)})" if _is_plain(value) else message
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a number beyond 64 bits"
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "…"

@@ -1,0 +1,68 @@
+"""The ASGI application. `uvicorn app.main:create_app --factory` serves it; tests may hand over their own services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.api.edge import EdgeMiddleware
+from app.api.faults import install_fault_handlers
+from app.api.openapi import build_document
+from app.api.raw_path import RawPathMiddleware
+from app.api.routes import feedback, items, jobs, keys, models, operations, recommendations, scenarios, users
+from app.api.services import Services
+from app.observability.logs import configure_logging
+from app.settings import Settings, load_settings
+
+ROUTERS = (recommendations, feedback, items, users, scenarios, jobs, models, keys, operations)
+
+
+def create_app(settings: Settings | None = None, services: Services | None = None) -> FastAPI:
+    """services: joined parts, used as they are; without them the lifespan opens and closes its own by `settings`."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if services is not None:
+            app.state.services = services
+            yield
+            return
+        known = settings or load_settings()
+        open_services = import_module("app.wiring").open_services  # loads torch: who brings services needs none of it
+        configure_logging(known.log_level, known.log_format)
+        async with open_services(known) as opened:
+            app.state.services = opened
+            yield
+
+    app = _App(
+        title="Duoscene",
+        version=_version(),
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    for module in ROUTERS:
+        app.include_router(module.router)
+    install_fault_handlers(app)
+    app.add_middleware(RawPathMiddleware)
+    app.add_middleware(EdgeMiddleware)
+    return app
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = build_document(self)
+        return self.openapi_schema
+
+
+def _version() -> str:
+    try:
+        return version("duoscene")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0.0.0+checkout"
