@@ -39,14 +39,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Postgres:
+    """process: None when the server was taken over or is shared."""
+
     url: str
     pid: int
-    reused: bool
-    process: subprocess.Popen[bytes] | None  # None: taken over from a process that is gone
+    pgdata: Path
+    sockets: Path
+    process: subprocess.Popen[bytes] | None
 
     def stop(self) -> None:
-        """A fast shutdown: open transactions are rolled back, everything committed is on disk."""
-        stop_process(self.pid, self.process, signal.SIGINT)
+        """A fast shutdown of whatever serves the data now: everything committed is on disk, the rest is rolled back."""
+        stop_process(running_server(self.pgdata), self.process, signal.SIGINT)
+        with contextlib.suppress(OSError):
+            self.sockets.rmdir()
 
 
 def start_postgres(data_dir: Path) -> Postgres:
@@ -68,7 +73,7 @@ def start_postgres(data_dir: Path) -> Postgres:
     pid = running_server(pgdata)
     if pid is not None and wait_ready(binaries, sockets, None, seconds=10):
         log.info("the embedded PostgreSQL is running already (pid %d)", pid)
-        return Postgres(url, pid, True, None)
+        return Postgres(url, pid, pgdata, sockets, None)
     if pid is not None:
         stop_process(pid, None, signal.SIGINT)
     (pgdata / "postmaster.pid").unlink(missing_ok=True)  # a leftover: its process is gone, its pid may be recycled
@@ -85,7 +90,7 @@ def start_postgres(data_dir: Path) -> Postgres:
         raise BadSettings(
             f"the embedded PostgreSQL did not start; its last words: {last_line(data_dir / 'postgres.log')}"
         )
-    return Postgres(url, process.pid, False, process)
+    return Postgres(url, process.pid, pgdata, sockets, process)
 
 
 def find_binaries() -> Path:
@@ -178,8 +183,14 @@ def wait_ready(binaries: Path, sockets: Path, process: subprocess.Popen[bytes] |
     return False
 
 
-def stop_process(pid: int, process: subprocess.Popen[bytes] | None, first: signal.Signals) -> None:
-    """Ask, wait, and kill only what does not answer. `process` None: not our child."""
+def stop_process(pid: int | None, process: subprocess.Popen[bytes] | None, first: signal.Signals) -> None:
+    """Ask, wait, and kill only what does not answer. process: our child, which may be another (dead) one than `pid`."""
+    if process is not None:
+        process.poll()
+    if pid is None:
+        return
+    if process is not None and process.pid != pid:
+        process = None
     for how, seconds in ((first, STOP_SECONDS), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
         try:
             os.kill(pid, how)

@@ -26,11 +26,14 @@ log = logging.getLogger(__name__)
 class Redis:
     url: str
     pid: int
-    reused: bool
-    process: subprocess.Popen[bytes] | None
+    socket_path: Path
+    process: subprocess.Popen[bytes] | None  # None when the server was taken over or is shared
 
     def stop(self) -> None:
-        stop_process(self.pid, self.process, signal.SIGTERM)
+        """Whatever answers on the socket now; its file is complete when this returns."""
+        stop_process(answering_pid(self.socket_path), self.process, signal.SIGTERM)
+        with contextlib.suppress(OSError):
+            self.socket_path.parent.rmdir()
 
 
 def start_redis(data_dir: Path) -> Redis:
@@ -40,7 +43,7 @@ def start_redis(data_dir: Path) -> Redis:
     url = f"unix://{quote(str(path))}"
     if (pid := answering_pid(path)) is not None:
         log.info("the embedded Redis is running already (pid %d)", pid)
-        return Redis(url, pid, True, None)
+        return Redis(url, pid, path, None)
     folder = data_dir / "redis"
     folder.mkdir(exist_ok=True)
     logfile = data_dir / "redis.log"
@@ -63,7 +66,7 @@ def start_redis(data_dir: Path) -> Redis:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if answering_pid(path) == process.pid:
-            return Redis(url, process.pid, False, process)
+            return Redis(url, process.pid, path, process)
         time.sleep(0.01)
     with contextlib.suppress(ProcessLookupError):
         process.kill()

@@ -74,7 +74,7 @@ def start_embedded(data_dir: Path, *, postgres: bool = True, redis: bool = True)
             try:
                 cache = start_redis(data_dir) if redis else None
             except BaseException:
-                if database is not None and not database.reused:
+                if database is not None and database.process is not None:
                     database.stop()
                 raise
     except BaseException:

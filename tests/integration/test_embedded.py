@@ -90,7 +90,7 @@ def test_the_servers_of_a_killed_owner_are_taken_over_and_stopped(data_dir: Path
     with start_embedded(data_dir) as stores:
         running = pids(stores)
         assert stores.postgres is not None
-        assert stores.postgres.reused
+        assert stores.postgres.process is None
         write_mark(stores)
         assert_mark(stores)
     assert not any(is_alive(pid) for pid in running)
@@ -108,9 +108,11 @@ def test_servers_that_were_killed_are_started_again_with_their_data(data_dir: Pa
         assert server is not None
         assert server.process is not None
         server.process.wait()
-    with start_embedded(data_dir) as again:
-        assert_mark(again)
+    again = start_embedded(data_dir)
+    assert_mark(again)
+    again.close()
     stores.close()
+    assert not any(is_alive(pid) for pid in pids(again))
 
 
 def test_a_recycled_pid_in_the_lock_file_does_not_stop_the_start(data_dir: Path) -> None:

@@ -19,6 +19,7 @@ POOL_WAIT_SECONDS = 3.0
 STATEMENT_SECONDS = 30
 # sqlstates: connection lost, out of connections or disk or memory, shut down or cancelled, wrong login, read-only standby
 LOST = ("08", "53", "57", "28", "25006", "3D000")
+UNFIT = "22"  # a value that no column can hold, such as text with NUL
 log = logging.getLogger(__name__)
 
 
@@ -75,14 +76,16 @@ def lost_database_is_unavailable() -> Iterator[None]:
         state = sqlstate(error)
         if error.connection_invalidated or isinstance(error, InterfaceError) or state.startswith(LOST):
             raise unavailable(error) from error
-        if state.startswith("22"):
-            raise Invalid(f"the database cannot hold a value: {reason(error)}", code="bad_value") from error
+        if state.startswith(UNFIT):
+            raise unfit(error.orig) from error
         raise
     except (OSError, TimeoutError, PoolTimeout, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
         raise unavailable(error) from error
-    except asyncpg.PostgresError as error:  # met while connecting, before SQLAlchemy wraps errors
+    except asyncpg.PostgresError as error:  # met while connecting or in COPY, where SQLAlchemy does not wrap errors
         if str(error.sqlstate).startswith(LOST):
             raise unavailable(error) from error
+        if str(error.sqlstate).startswith(UNFIT):
+            raise unfit(error) from error
         raise
 
 
@@ -95,6 +98,7 @@ def sqlstate(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", None) or "")
 
 
-def reason(error: DBAPIError) -> str:
-    """PostgreSQL's own first line, without the statement or its values."""
-    return str(error.orig).partition("\n")[0].rpartition(">: ")[2]
+def unfit(error: BaseException | None) -> Invalid:
+    """With PostgreSQL's own first line, which has neither the statement nor its values."""
+    line = str(error).partition("\n")[0].rpartition(">: ")[2]
+    return Invalid(f"the database cannot hold a value: {line}", code="bad_value")

@@ -1,0 +1,155 @@
+"""Feedback in Postgres: groups are written by one statement, a retracted event keeps its row and its id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Double,
+    Integer,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.types import TypeEngine
+
+from app.feedback.event import Event
+from app.stores.postgres.engine import begin, sqlstate
+from app.stores.postgres.tables import events
+
+DEADLOCK = "40P01"
+FIELDS: dict[str, TypeEngine[Any]] = {
+    "event_id": Text(), "type": Text(), "item_id": Text(), "user_id": Text(), "session_id": Text(), "scenario": Text(),
+    "recommendation_id": Text(), "position": Integer(), "value": Double(), "quantity": Double(), "currency": Text(),
+    "order_id": Text(), "occurred_at": DateTime(timezone=True), "context": Text(),
+}  # fmt: skip
+COLUMNS = tuple(events.c[name] for name in FIELDS)
+NAMES = ", ".join(FIELDS)
+# One round trip and one commit for a group of any size. Stubs are made for what nobody described yet; they do not move the
+# catalogue revision, because a stub is nothing that could be recommended.
+APPEND = text(f"""
+    WITH given AS (
+        SELECT * FROM unnest({", ".join(":" + name for name in FIELDS)}) WITH ORDINALITY AS given ({NAMES}, place)
+    ), fresh AS (
+        INSERT INTO events ({NAMES})
+        SELECT {NAMES.replace("context", "context::jsonb")} FROM given ORDER BY place
+        ON CONFLICT (event_id) DO NOTHING RETURNING event_id, item_id, user_id
+    ), new_items AS (
+        INSERT INTO items (item_id)
+        SELECT DISTINCT item_id FROM fresh WHERE NOT EXISTS (SELECT FROM items WHERE items.item_id = fresh.item_id)
+        ORDER BY item_id ON CONFLICT DO NOTHING
+    ), new_users AS (
+        INSERT INTO users (user_id)
+        SELECT DISTINCT user_id FROM fresh
+        WHERE user_id IS NOT NULL AND NOT EXISTS (SELECT FROM users WHERE users.user_id = fresh.user_id)
+        ORDER BY user_id ON CONFLICT DO NOTHING
+    )
+    SELECT event_id FROM fresh
+""").bindparams(*(bindparam(name, type_=ARRAY(kind)) for name, kind in FIELDS.items()))  # noqa: S608 - our own names
+
+
+class PostgresEvents:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def append(self, given: Sequence[Event]) -> set[str]:
+        if not given:
+            return set()
+        arrays = to_arrays(given)
+        try:
+            return await self._append(arrays)
+        except DBAPIError as error:
+            if sqlstate(error) != DEADLOCK:
+                raise
+        return await self._append(arrays)  # two groups met the same ids in opposite order; the other one is done now
+
+    async def _append(self, arrays: dict[str, list[Any]]) -> set[str]:
+        async with begin(self._engine) as connection:
+            return set((await connection.execute(APPEND, arrays)).scalars())
+
+    async def retract(self, event_id: str) -> Event | None:
+        taken_back = (
+            update(events)
+            .where(events.c.event_id == event_id, events.c.retracted_at.is_(None))
+            .values(retracted_at=func.now())
+            .returning(*COLUMNS)
+        )
+        async with begin(self._engine) as connection:
+            row = (await connection.execute(taken_back)).one_or_none()
+            return None if row is None else to_event(row)
+
+    async def history_of(self, *, user_id: str | None, session_id: str | None, limit: int) -> list[Event]:
+        queries = [
+            select(*COLUMNS)
+            .where(whose, events.c.type != "impression", events.c.retracted_at.is_(None))
+            .order_by(events.c.occurred_at.desc(), events.c.seq.desc())
+            .limit(limit)
+            for whose in whose_events(user_id, session_id)
+        ]
+        async with begin(self._engine) as connection:
+            found = {row.event_id: to_event(row) for query in queries for row in await connection.execute(query)}
+        newest_last = sorted(found.values(), key=lambda event: (event.occurred_at, event.event_id))
+        return newest_last[-limit:]
+
+    async def purchased_by(self, *, user_id: str | None, session_id: str | None, since: datetime) -> dict[str, float]:
+        """Item -> unix seconds of its last purchase, for purchases after `since`."""
+        purchased: dict[str, float] = {}
+        async with begin(self._engine) as connection:
+            for whose in whose_events(user_id, session_id):
+                for item_id, at in await connection.execute(last_purchases(whose, since)):
+                    purchased[item_id] = max(at.timestamp(), purchased.get(item_id, 0.0))
+        return purchased
+
+    async def counts_by_hour(self, since: datetime) -> list[tuple[int, str | None, str, str, int]]:
+        """(hours since 1970, scenario, item, type, events) of everything since then: what trends are rebuilt from."""
+        hour = func.floor(func.extract("epoch", events.c.occurred_at) / 3600).cast(BigInteger)
+        group = (hour, events.c.scenario, events.c.item_id, events.c.type)
+        query = (
+            select(*group, func.count())
+            .where(events.c.occurred_at >= since, events.c.type != "impression", events.c.retracted_at.is_(None))
+            .group_by(*group)
+        )
+        async with begin(self._engine) as connection:
+            return [tuple(row) for row in await connection.execute(query)]
+
+
+def whose_events(user_id: str | None, session_id: str | None) -> list[Any]:
+    """One condition for each index, because an OR of both would use neither."""
+    conditions = []
+    if user_id is not None:
+        conditions.append(events.c.user_id == user_id)
+    if session_id is not None:
+        conditions.append(events.c.session_id == session_id)
+    return conditions
+
+
+def last_purchases(whose: Any, since: datetime) -> Select[str, datetime]:
+    return (
+        select(events.c.item_id, func.max(events.c.occurred_at))
+        .where(whose, events.c.type == "purchase", events.c.occurred_at >= since, events.c.retracted_at.is_(None))
+        .group_by(events.c.item_id)
+    )
+
+
+def to_arrays(given: Sequence[Event]) -> dict[str, list[Any]]:
+    arrays: dict[str, list[Any]] = {name: [getattr(event, name) for event in given] for name in FIELDS}
+    arrays["context"] = [json.dumps(dict(context)) if context else None for context in arrays["context"]]
+    return arrays
+
+
+def to_event(row: Row[Any]) -> Event:
+    values = {name: getattr(row, name) for name in FIELDS}
+    return Event(**values | {"context": values["context"] or {}})

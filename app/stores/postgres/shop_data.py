@@ -1,0 +1,163 @@
+"""Whole-shop reads and writes: import, export and training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+import polars as pl
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, USER_SCHEMA, ShopData
+from app.errors import BadData
+from app.stores.postgres.copy import begin_copy, copy_in, copy_out
+from app.stores.postgres.engine import begin
+from app.types import Progress
+
+ENTITY_CHUNK = 5_000  # also the most items that share a catalogue revision
+EVENT_CHUNK = 50_000
+NOT_TRAINED_ON = "user_id IN (SELECT user_id FROM users WHERE NOT train)"
+STAGED = {
+    pl.String: "text", pl.Float64: "double precision", pl.Int32: "integer", pl.Boolean: "boolean", pl.Datetime: "timestamptz",
+}  # fmt: skip
+
+
+def write_entities(table: str, key: str, fields: Iterable[str], extra: dict[str, str], before: str = "") -> str:
+    """Insert or replace from `given`; the last of repeated keys wins, `created_at` of a described row stays.
+
+    extra: column -> value, besides the fields that are taken over.
+    """
+    values = {name: GAPS.get(name, f'"{name}"') for name in fields} | extra
+    replaced = [f'"{name}" = excluded."{name}"' for name in values if name not in (key, "created_at")]
+    return f"""
+        {before} INSERT INTO {table} ({", ".join(f'"{name}"' for name in values)})
+        SELECT DISTINCT ON ({key}) {", ".join(values.values())} FROM given ORDER BY {key}, place DESC
+        ON CONFLICT ({key}) DO UPDATE SET {", ".join(replaced)},
+            created_at = CASE WHEN {table}.described THEN {table}.created_at ELSE excluded.created_at END
+    """  # noqa: S608 - names of our own
+
+
+GAPS = {
+    "category": "ARRAY(SELECT jsonb_array_elements_text(category))", "tags": "ARRAY(SELECT jsonb_array_elements_text(tags))",
+    "attributes": "coalesce(attributes, '{}')", "available": "coalesce(available, true)",
+    "personalize": "coalesce(personalize, true)", "train": "coalesce(train, true)",
+    "created_at": "coalesce(created_at, now())",
+}  # fmt: skip
+DESCRIBED = {"described": "true", "updated_at": "now()"}
+WRITE_ITEMS = write_entities(
+    "items", "item_id", ITEM_SCHEMA, DESCRIBED | {"revision": "(SELECT value FROM next)"},
+    before="WITH next AS (UPDATE revisions SET value = value + 1 WHERE name = 'catalogue' RETURNING value)",
+)  # fmt: skip
+WRITE_USERS = write_entities("users", "user_id", USER_SCHEMA, DESCRIBED)
+EVENT_FIELDS = ", ".join(f'"{name}"' for name in EVENT_SCHEMA)
+WRITE_EVENTS = f"""
+    INSERT INTO events ({EVENT_FIELDS}) SELECT {EVENT_FIELDS} FROM given ORDER BY place ON CONFLICT (event_id) DO NOTHING
+"""  # noqa: S608 - names of our own
+ADD_ITEM_STUBS = """
+    INSERT INTO items (item_id) SELECT DISTINCT item_id FROM given
+    WHERE NOT EXISTS (SELECT FROM items WHERE items.item_id = given.item_id) ORDER BY item_id ON CONFLICT DO NOTHING
+"""
+ADD_USER_STUBS = """
+    INSERT INTO users (user_id) SELECT DISTINCT user_id FROM given
+    WHERE user_id IS NOT NULL AND NOT EXISTS (SELECT FROM users WHERE users.user_id = given.user_id)
+    ORDER BY user_id ON CONFLICT DO NOTHING
+"""
+
+
+class PostgresShopData:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def load(self, data: ShopData, progress: Progress) -> dict[str, int]:
+        """In transactions of a chunk each, so that live writers wait for milliseconds and a stopped load can be repeated.
+
+        Raises BadData where a required column has a gap, Unavailable, and what `progress` raises.
+        """
+        refuse_gaps(data)
+        for place, chunk in chunks(data.items, ENTITY_CHUNK):
+            await write_chunk(self._engine, ITEM_SCHEMA, chunk, WRITE_ITEMS)
+            progress("load items", place / len(data.items))
+        for place, chunk in chunks(data.users, ENTITY_CHUNK):
+            await write_chunk(self._engine, USER_SCHEMA, chunk, WRITE_USERS)
+            progress("load users", place / len(data.users))
+        new_events = 0
+        for place, chunk in chunks(data.events, EVENT_CHUNK):
+            new_events += await write_chunk(
+                self._engine, EVENT_SCHEMA, chunk, WRITE_EVENTS, ADD_ITEM_STUBS, ADD_USER_STUBS
+            )
+            progress("load events", place / len(data.events), f"{place:,} of {len(data.events):,} events")
+        async with begin(self._engine) as connection:
+            await connection.execute(text("ANALYZE items, users, events"))
+        return {
+            "items": data.items["item_id"].n_unique(),
+            "users": data.users["user_id"].n_unique(),
+            "events": new_events,
+            "events_already_there": len(data.events) - new_events,
+        }
+
+    async def read(self, *, for_training: bool) -> ShopData:
+        """All three tables as of one moment. A deleted item is not among the items, but its events are there."""
+        whose = f"AND (user_id IS NULL OR NOT {NOT_TRAINED_ON})" if for_training else ""
+        async with begin_copy(self._engine, one_snapshot=True) as driver:
+            return ShopData(
+                items=await copy_out(driver, "items", "WHERE described ORDER BY item_id", ITEM_SCHEMA),
+                users=await copy_out(
+                    driver,
+                    "users",
+                    f"WHERE described {'AND train' if for_training else ''} ORDER BY user_id",
+                    USER_SCHEMA,
+                ),
+                events=await copy_out(
+                    driver, "events", f"WHERE retracted_at IS NULL {whose} ORDER BY occurred_at, seq", EVENT_SCHEMA
+                ),
+            )
+
+    async def counts(self) -> dict[str, int]:
+        query = text("""
+            SELECT (SELECT count(*) FROM items WHERE described), (SELECT count(*) FROM users WHERE described),
+                   (SELECT count(*) FROM events WHERE retracted_at IS NULL)
+        """)
+        async with begin(self._engine) as connection:
+            items, users, events = (await connection.execute(query)).one()
+        return {"items": items, "users": users, "events": events}
+
+
+async def write_chunk(engine: AsyncEngine, schema: pl.Schema, chunk: pl.DataFrame, statement: str, *more: str) -> int:
+    """Stage a chunk as the temporary table `given`, then run the statements. Returns the rows that the first one wrote."""
+    columns = ", ".join(f'"{name}" {staged(name, kind)}' for name, kind in schema.items())
+    lists = [
+        pl.col(name).map_elements(to_json, pl.String) for name, kind in schema.items() if isinstance(kind, pl.List)
+    ]
+    async with begin_copy(engine, one_snapshot=False) as driver:
+        await driver.execute(f"CREATE TEMPORARY TABLE given (place integer, {columns}) ON COMMIT DROP")
+        await copy_in(driver, "given", chunk.with_columns(lists).with_row_index("place"))
+        status = await driver.execute(statement)
+        for statement_after in more:
+            await driver.execute(statement_after)
+    return int(status.rpartition(" ")[2])
+
+
+def to_json(values: pl.Series) -> str:
+    return json.dumps(values.to_list())
+
+
+def staged(name: str, kind: pl.DataType) -> str:
+    if name in ("attributes", "context") or isinstance(kind, pl.List):
+        return "jsonb"
+    return STAGED[type(kind)]
+
+
+def chunks(frame: pl.DataFrame, size: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    """(rows up to and with this chunk, chunk)."""
+    for start in range(0, len(frame), size):
+        yield min(start + size, len(frame)), frame.slice(start, size)
+
+
+def refuse_gaps(data: ShopData) -> None:
+    required = {"items": ("item_id",), "users": ("user_id",), "events": ("event_id", "type", "item_id", "occurred_at")}
+    for table, names in required.items():
+        frame: pl.DataFrame = getattr(data, table)
+        for name in names:
+            if gaps := frame[name].null_count():
+                raise BadData(f"{table}: {gaps} rows have no {name}; clean the data first")

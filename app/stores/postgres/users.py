@@ -1,0 +1,92 @@
+"""Users in Postgres: the user half of `CatalogueStore`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Row, case, collate, delete, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.catalogue.item import Consent, User
+from app.stores.postgres.engine import begin
+from app.stores.postgres.tables import users
+from app.types import utc_now
+
+CONSENT = ("personalize", "train")
+FIELDS = (*(field.name for field in dataclasses.fields(User) if field.name != "consent"), *CONSENT)
+COLUMNS = tuple(users.c[name] for name in FIELDS)
+
+
+class PostgresUsers:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def upsert_users(self, given: Sequence[User]) -> None:
+        async with begin(self._engine) as connection:
+            await write_users(connection, given)
+
+    async def update_user(self, user_id: str, change: Callable[[User], User]) -> User | None:
+        async with begin(self._engine) as connection:
+            found = select(*COLUMNS).where(users.c.user_id == user_id, users.c.described).with_for_update()
+            row = (await connection.execute(found)).one_or_none()
+            if row is None:
+                return None
+            changed = change(to_user(row))
+            await write_users(connection, [changed])
+            return changed
+
+    async def get_user(self, user_id: str) -> User | None:
+        async with begin(self._engine) as connection:
+            found = select(*COLUMNS).where(users.c.user_id == user_id, users.c.described)
+            row = (await connection.execute(found)).one_or_none()
+            return None if row is None else to_user(row)
+
+    async def delete_user(self, user_id: str) -> bool:
+        async with begin(self._engine) as connection:
+            gone = await connection.execute(delete(users).where(users.c.user_id == user_id, users.c.described))
+            return gone.rowcount > 0
+
+    async def list_users(self, *, after: str | None, limit: int, query: str | None = None) -> list[User]:
+        """In byte order of the id; `query` matches the id, text or occupation, ignoring case."""
+        wanted = select(*COLUMNS).where(users.c.described).order_by(users.c.user_id).limit(limit)
+        if after is not None:
+            wanted = wanted.where(users.c.user_id > after)
+        if query:
+            fields = (users.c.text, users.c.occupation, collate(users.c.user_id, "default"))
+            wanted = wanted.where(or_(*(field.icontains(query, autoescape=True) for field in fields)))
+        async with begin(self._engine) as connection:
+            return [to_user(row) for row in await connection.execute(wanted)]
+
+
+async def write_users(connection: AsyncConnection, given: Sequence[User]) -> None:
+    """In id order, as everybody who writes several users does, so that writers wait and do not deadlock."""
+    if given:
+        await connection.execute(UPSERT, [to_row(user) for user in sorted(given, key=lambda user: user.user_id)])
+
+
+def make_upsert() -> Any:
+    row = insert(users)
+    kept = case((users.c.described, users.c.created_at), else_=row.excluded.created_at)
+    replaced = {name: row.excluded[name] for name in (*FIELDS, "described", "updated_at") if name != "user_id"}
+    return row.on_conflict_do_update(index_elements=["user_id"], set_=replaced | {"created_at": kept})
+
+
+UPSERT = make_upsert()
+
+
+def to_row(user: User) -> dict[str, Any]:
+    now = utc_now()
+    row = {name: getattr(user.consent if name in CONSENT else user, name) for name in FIELDS}
+    return row | {
+        "tags": list(user.tags), "attributes": dict(user.attributes),
+        "described": True, "created_at": user.created_at or now, "updated_at": now,
+    }  # fmt: skip
+
+
+def to_user(row: Row[Any]) -> User:
+    values = {name: getattr(row, name) for name in FIELDS if name not in CONSENT}
+    values["tags"] = tuple(row.tags)
+    return User(**values, consent=Consent(row.personalize, row.train))
