@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.stores.postgres.engine import begin
 
-MEMORY_BYTES = 64 * 2**20  # a larger result goes through a temporary file
 BLOCK_BYTES = 16 * 2**20  # no row may be longer
 READ_TYPES = {pl.String: pa.string(), pl.Float64: pa.float64(), pl.Int32: pa.int32(), pl.Boolean: pa.bool_()}
 
@@ -49,7 +48,7 @@ async def copy_out(driver: asyncpg.Connection[Any], table: str, condition: str, 
     """The columns of `schema`, in the order of the query's rows. condition: all that stands behind FROM <table>."""
     fields = ", ".join(exported(name, kind) for name, kind in schema.items())
     query = f"SELECT {fields} FROM {table} {condition}"  # noqa: S608 - names and conditions of our own
-    with tempfile.SpooledTemporaryFile(MEMORY_BYTES) as rows:
+    with tempfile.TemporaryFile() as rows:
         await driver.copy_from_query(query, output=rows, format="csv")
         rows.seek(0)
         return await asyncio.to_thread(parse, rows, schema)

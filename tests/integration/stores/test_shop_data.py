@@ -1,0 +1,135 @@
+"""A whole shop goes in by COPY and comes back equal, however odd its texts; a repeated load adds nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.catalogue.item import Item
+from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, USER_SCHEMA, ShopData
+from app.errors import BadData, Cancelled, Invalid
+from app.feedback.event import Event
+from app.stores.postgres import shop_data
+from app.stores.postgres.catalogue import PostgresCatalogue
+from app.stores.postgres.events import PostgresEvents
+from app.stores.postgres.shop_data import PostgresShopData
+from app.types import no_progress
+
+NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+ODD = ["", " ", '"', '""', "a,b", "l\r\nm\n", "\\N", "\\.", "NULL", "null", "茶 💡", "{a,b}", "'", "t", "1e3", "\ttab"]
+
+
+def frame(rows: list[dict[str, Any]], schema: pl.Schema) -> pl.DataFrame:
+    return pl.DataFrame([dict.fromkeys(schema) | row for row in rows], schema=schema)
+
+
+def odd_shop() -> ShopData:
+    items = [
+        {"item_id": f"i{n:02}", "title": text, "category": [text, "x"], "tags": ODD[:n], "price": 0.1 + n, "brand": None,
+         "attributes": '{"k": "a"}', "available": n % 2 == 0, "created_at": NOON, "published_at": NOON}
+        for n, text in enumerate(ODD)
+    ]  # fmt: skip
+    users = [
+        {"user_id": f"u{n:02}", "text": text, "age": n, "tags": [], "attributes": "{}", "personalize": True, "train": n > 0,
+         "created_at": NOON}
+        for n, text in enumerate(ODD)
+    ]  # fmt: skip
+    events = [
+        {"event_id": f"e{n}", "type": "click", "item_id": f"i{n:02}", "user_id": f"u{n:02}" if n else None,
+         "session_id": text, "scenario": text, "position": n, "value": n / 3, "occurred_at": NOON + timedelta(seconds=n),
+         "context": '{"k": [1]}' if n else None}
+        for n, text in enumerate(ODD)
+    ]  # fmt: skip
+    return ShopData(frame(items, ITEM_SCHEMA), frame(users, USER_SCHEMA), frame(events, EVENT_SCHEMA))
+
+
+@pytest.fixture
+def store(engine: AsyncEngine) -> PostgresShopData:
+    return PostgresShopData(engine)
+
+
+async def test_a_shop_comes_back_equal(store: PostgresShopData) -> None:
+    shop = odd_shop()
+    counts = await store.load(shop, no_progress)
+    assert counts == {"items": 16, "users": 16, "events": 16, "events_already_there": 0}
+    again = await store.read(for_training=False)
+    for name in ("items", "users", "events"):
+        assert getattr(again, name).to_dicts() == getattr(shop, name).to_dicts()
+    assert await store.counts() == {"items": 16, "users": 16, "events": 16}
+
+
+async def test_an_empty_shop_comes_back_empty(store: PostgresShopData) -> None:
+    empty = ShopData(frame([], ITEM_SCHEMA), frame([], USER_SCHEMA), frame([], EVENT_SCHEMA))
+    assert await store.load(empty, no_progress) == {"items": 0, "users": 0, "events": 0, "events_already_there": 0}
+    assert (await store.read(for_training=True)).events.schema == EVENT_SCHEMA
+
+
+async def test_loading_again_adds_nothing_and_replaces_descriptions(
+    store: PostgresShopData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shop_data, "EVENT_CHUNK", 5)
+    monkeypatch.setattr(shop_data, "ENTITY_CHUNK", 5)
+    shop = odd_shop()
+    await store.load(shop, no_progress)
+    renamed = dataclasses.replace(
+        shop, items=shop.items.with_columns(title=pl.lit("new"), created_at=None).cast(dict(ITEM_SCHEMA))
+    )
+    assert (await store.load(renamed, no_progress))["events_already_there"] == 16
+    again = await store.read(for_training=False)
+    assert again.items["title"].unique().to_list() == ["new"]
+    assert again.items["created_at"].unique().to_list() == [NOON]
+    assert len(again.events) == 16
+
+
+async def test_what_is_read_for_training_honours_consent_retraction_and_deletion(
+    store: PostgresShopData, engine: AsyncEngine
+) -> None:
+    await store.load(odd_shop(), no_progress)
+    await PostgresEvents(engine).retract("e1")
+    await PostgresCatalogue(engine).delete_item("i02")
+    await PostgresEvents(engine).append([Event("mine", "click", "i03", NOON, user_id="u00")])
+    whole, trained = await store.read(for_training=False), await store.read(for_training=True)
+    assert {"mine", "e0", "e2"} <= set(whole.events["event_id"])
+    assert "e1" not in set(whole.events["event_id"])
+    assert "i02" not in set(whole.items["item_id"])
+    assert set(whole.events["event_id"]) - set(trained.events["event_id"]) == {"mine"}
+    assert set(whole.users["user_id"]) - set(trained.users["user_id"]) == {"u00"}
+
+
+async def test_events_of_undescribed_items_make_stubs(store: PostgresShopData, engine: AsyncEngine) -> None:
+    shop = odd_shop()
+    await store.load(ShopData(shop.items.head(0), shop.users.head(0), shop.events), no_progress)
+    assert await store.counts() == {"items": 0, "users": 0, "events": 16}
+    catalogue = PostgresCatalogue(engine)
+    assert (await catalogue.items_changed_since(0)).revision == 0
+    await catalogue.upsert_items([Item("i01")])
+    assert await store.counts() == {"items": 1, "users": 0, "events": 16}
+
+
+async def test_a_load_that_is_stopped_can_be_repeated(store: PostgresShopData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shop_data, "EVENT_CHUNK", 5)
+
+    def stop_at_events(stage: str, done: float, note: str = "") -> None:
+        if stage == "load events":
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        await store.load(odd_shop(), stop_at_events)
+    assert (await store.counts())["events"] == 5
+    assert (await store.load(odd_shop(), no_progress))["events_already_there"] == 5
+
+
+async def test_gaps_and_values_that_cannot_be_held_are_refused(store: PostgresShopData) -> None:
+    shop = odd_shop()
+    with pytest.raises(BadData, match="16 rows have no occurred_at"):
+        await store.load(
+            dataclasses.replace(shop, events=shop.events.with_columns(occurred_at=None).cast(dict(EVENT_SCHEMA))),
+            no_progress,
+        )
+    with pytest.raises(Invalid):
+        await store.load(dataclasses.replace(shop, items=shop.items.with_columns(title=pl.lit("\0"))), no_progress)
