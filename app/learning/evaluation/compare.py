@@ -26,8 +26,8 @@ class Judged:
     beyond: Mapping[str, float]
 
     def as_json(self) -> dict[str, Json]:
-        plain: dict[str, Json] = {name: {"mean": value} for name, value in self.beyond.items()}
-        return {**summary(self.metrics_U), **plain}
+        result: dict[str, Json] = {name: dict(values) for name, values in summary(self.metrics_U).items()}
+        return result | {name: {"mean": value} for name, value in self.beyond.items()}
 
     @property
     def main(self) -> float:
