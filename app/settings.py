@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from app.errors import BadSettings
 
@@ -60,8 +61,8 @@ class Settings(BaseSettings):
         return self.artifact_url or str(self.data_dir.resolve() / "models")
 
 
-def load_settings() -> Settings:
-    """Settings from the environment.
+def load_settings(**options: Any) -> Settings:
+    """Settings from the environment; options of the command line come before it.
 
     Raises BadSettings for a value that does not fit and for a variable with our prefix that no field has.
     """
@@ -72,6 +73,21 @@ def load_settings() -> Settings:
             hint = f"; did you mean {close[0]}?" if close else "; 'duoscene doctor --settings' lists all"
             raise BadSettings(f"unknown setting {name}{hint}")
     try:
-        return Settings()
-    except ValueError as error:
-        raise BadSettings(f"a {PREFIX}… setting does not fit: {error}") from error
+        return Settings(**options)
+    except ValidationError as error:
+        raise BadSettings("; ".join(map(_describe, error.errors()))) from error
+    except SettingsError as error:  # a value that should be JSON and is not
+        raise BadSettings(f"{error}; expected JSON") from error
+
+
+def put_into_environment(settings: Settings, *names: str) -> None:
+    """For child processes, which read their settings from there like every process."""
+    for name in names:
+        os.environ[PREFIX + name.upper()] = str(getattr(settings, name))
+
+
+def _describe(error: ErrorDetails) -> str:
+    field = str(error["loc"][0])
+    is_secret = "Secret" in str(Settings.model_fields[field].annotation)
+    given = "" if is_secret else f", not {error['input']!r}"
+    return f"{PREFIX}{field.upper()} does not fit: {error['msg']}{given}"
