@@ -215,6 +215,10 @@ def wait_gone(pid: int, process: subprocess.Popen[bytes] | None, seconds: float)
     return False
 
 
+def has_life(pid: int, process: subprocess.Popen[bytes] | None) -> bool:
+    return is_alive(pid) if process is None else process.poll() is None
+
+
 def is_alive(pid: int) -> bool:
     """False also for a zombie: in a container nobody may ever collect an orphan."""
     try:
