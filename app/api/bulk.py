@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import Request
@@ -23,11 +24,16 @@ def bulk_bodies(model: type[BaseModel]) -> dict[str, Any]:
     rows = {"type": "array", "items": reference, "minItems": 1, "maxItems": MAX_ROWS, "$defs": definitions}
     if "examples" in row:
         rows["examples"] = [row["examples"]]
-    return {JSON: rows, NDJSON: ndjson_schema(model.__name__)}
+    return {JSON: rows, NDJSON: ndjson_schema(model)}
 
 
-def ndjson_schema(row_name: str) -> dict[str, Any]:
-    return {"type": "string", "description": f"One {row_name} as JSON a line, at most {MAX_ROWS} lines"}
+def ndjson_schema(model: type[BaseModel]) -> dict[str, Any]:
+    examples = model.model_json_schema().get("examples", [])
+    return {
+        "type": "string",
+        "description": f"One {model.__name__} as JSON a line, at most {MAX_ROWS} lines",
+        "examples": ["".join(json.dumps(example) + "\n" for example in examples)],
+    }
 
 
 async def read_bulk(request: Request, model: type[Row]) -> tuple[list[tuple[int, Row]], list[RejectedRow]]:

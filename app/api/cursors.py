@@ -26,7 +26,7 @@ def decode_cursor(cursor: str | None) -> str | None:
         last_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode("utf-8")
     except (UnicodeError, binascii.Error) as error:
         raise _bad_cursor() from error
-    if not last_id.startswith(MARK) or "\x00" in last_id:
+    if not last_id.startswith(MARK) or last_id == MARK or "\x00" in last_id:
         raise _bad_cursor()
     return last_id.removeprefix(MARK)
 

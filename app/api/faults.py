@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.api.problems import HttpProblem, internal_error, problem_of, unprocessable
-from app.api.validation import field_errors
+from app.api.validation import parameter_errors
 from app.errors import DuosceneError
 
 CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
@@ -40,7 +40,7 @@ async def on_duoscene_error(_: Request, error: Exception) -> Response:
 
 async def on_validation_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return unprocessable(field_errors(error.errors())).response()
+    return unprocessable(parameter_errors(error.errors())).response()
 
 
 async def on_framework_error(request: Request, error: Exception) -> Response:

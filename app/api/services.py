@@ -35,7 +35,8 @@ class ScenarioRegistry(Protocol):
 
     def all(self) -> Sequence[Scenario]: ...
 
-    async def put(self, scenario: Scenario) -> None: ...
+    async def put(self, scenario: Scenario) -> None:
+        """Raises Invalid for a filter, source or fallback that could never work."""
 
     async def delete(self, name: str) -> bool:
         """A ready-made scenario goes back to its default. False if there was nothing of that name."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from app.api.problems import FieldError, Loc
+from app.api.problems import FieldError
 
 MAX_SHOWN_CHARS = 60
-REQUEST_PARTS = {"body", "query", "path"}
 CODES = {
     "extra_forbidden": "unknown_field",
     "missing": "missing_field",
@@ -25,13 +25,23 @@ CODES = {
     "less_than_equal": "out_of_range",
 }
 
+DETAILS = {
+    "extra_forbidden": "no such field; check the spelling",
+    "missing": "this field is required",
+    "string_unicode": "the text holds a lone surrogate or is not UTF-8",
+    "model_type": "a JSON object is needed here",
+    "model_attributes_type": "a JSON object is needed here",
+    "dict_type": "a JSON object is needed here",
+}
+
 
 def field_errors(found: Sequence[Any]) -> list[FieldError]:
-    return [FieldError(_loc(error["loc"]), _code(error["type"]), _detail(error)) for error in found]
+    return [FieldError(tuple(error["loc"]), _code(error["type"]), _detail(error)) for error in found]
 
 
-def _loc(loc: Sequence[str | int]) -> Loc:
-    return tuple(loc[1:]) if loc and loc[0] in REQUEST_PARTS else tuple(loc)
+def parameter_errors(found: Sequence[Any]) -> list[FieldError]:
+    """Of path and query parameters: the framework says first in which part of the request they stand; callers do not."""
+    return [replace(error, loc=error.loc[1:]) for error in field_errors(found)]
 
 
 def _code(kind: str) -> str:
@@ -42,12 +52,8 @@ def _code(kind: str) -> str:
 
 def _detail(error: Mapping[str, Any]) -> str:
     kind, value = error["type"], error.get("input")
-    if kind == "extra_forbidden":
-        return "no such field; check the spelling"
-    if kind == "missing":
-        return "this field is required"
-    if kind == "string_unicode":
-        return "the text holds a lone surrogate or is not UTF-8"
+    if kind in DETAILS:
+        return DETAILS[kind]
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{message} (got {_shown(value)})" if _is_plain(value) else message
 

@@ -26,7 +26,7 @@ from app.observability import metrics
 from app.types import utc_now
 
 router = APIRouter(prefix="/v1/feedback", tags=["feedback"])
-FEEDBACK_BODIES = {JSON: (EventBody, EventList), NDJSON: ndjson_schema("EventBody")}
+FEEDBACK_BODIES = {JSON: (EventBody, EventList), NDJSON: ndjson_schema(EventBody)}
 
 
 @router.post(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -13,12 +12,9 @@ from app.api.cursors import page_of
 from app.api.json_body import JsonBody
 from app.api.operation import STORE_ERRORS, json_of, operation
 from app.api.parameters import Page, ScenarioName, check_same_id
-from app.api.problems import FieldError, unprocessable
 from app.api.replies import no_content, reply
 from app.api.schemas.scenarios import ScenarioList, ScenarioPut, ScenarioView
 from app.errors import NotFound
-from app.retrieval.filters import parse_filter
-from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.scenario import Scenario
 
 router = APIRouter(prefix="/v1/scenarios", tags=["scenarios"])
@@ -49,12 +45,8 @@ async def put_scenario(
 ) -> Response:
     """Reaches every API process within 2 seconds. What is left out gets its default."""
     check_same_id(body.name, name, "name")
-    scenarios = services_of(request).scenarios
-    check_references(body, name, {scenario.name for scenario in scenarios.all()})
-    if body.filter is not None:
-        parse_filter(body.filter)
     scenario = body.to_scenario(name)
-    await scenarios.put(scenario)
+    await services_of(request).scenarios.put(scenario)
     return reply(view(scenario))
 
 
@@ -74,19 +66,3 @@ async def delete_scenario(request: Request, name: ScenarioName) -> Response:
     if not await services_of(request).scenarios.delete(name):
         raise NotFound(f"there is no scenario {name[:100]!r}", code="scenario_not_found")
     return no_content()
-
-
-def check_references(body: ScenarioPut, name: str, scenario_names: Collection[str]) -> None:
-    """Sources must exist; a fallback is a source or another scenario. Raises 422."""
-    errors = [
-        FieldError(("sources", source), "unknown_source", f"no such source; sources are {', '.join(SOURCE_NAMES)}")
-        for source in body.sources
-        if source not in SOURCE_NAMES
-    ]
-    errors += [
-        FieldError(("fallback", i), "unknown_fallback", f"no source or other scenario is called {step[:60]!r}")
-        for i, step in enumerate(body.fallback)
-        if step not in SOURCE_NAMES and (step not in scenario_names or step == name)
-    ]
-    if errors:
-        raise unprocessable(errors)

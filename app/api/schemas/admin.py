@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from app.access.keys import Scope
-from app.api.schemas.fields import Body, Line, View, Word
+from app.api.schemas.fields import Body, Line, View, Word, listing_of
 from app.learning.jobs import Activation, JobMode, JobState
 from app.release.version import Verdict
 
@@ -72,6 +72,8 @@ class JobView(View):
 
 
 class JobList(View):
+    model_config = listing_of("jobs", JobView)
+
     jobs: list[JobView]
     next_cursor: str | None
 
@@ -111,6 +113,8 @@ class ModelView(View):
 
 
 class ModelList(View):
+    model_config = listing_of("models", ModelView)
+
     models: list[ModelView]
     next_cursor: str | None
 
@@ -173,5 +177,7 @@ class KeyView(View):
 
 
 class KeyList(View):
+    model_config = listing_of("keys", KeyView)
+
     keys: list[KeyView]
     next_cursor: str | None

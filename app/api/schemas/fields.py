@@ -39,6 +39,13 @@ class View(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+def listing_of(plural: str, row: type[View]) -> ConfigDict:
+    """The example of a listing: one row and a cursor."""
+    extra = row.model_config["json_schema_extra"]
+    assert isinstance(extra, dict)
+    return ConfigDict(json_schema_extra={"examples": [{plural: extra["examples"], "next_cursor": "MTpza3UtMQ"}]})
+
+
 def check_id(value: str) -> str:
     if CONTROL.search(value):
         raise PydanticCustomError("bad_id", "an id holds no control characters")

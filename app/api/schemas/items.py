@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from app.api.schemas.fields import Attributes, Body, Id, Line, LongText, Time, View, Word
+from app.api.schemas.fields import Attributes, Body, Id, Line, LongText, Time, View, Word, listing_of
 from app.catalogue.item import Item
 
 LUNCH_BOX: dict[str, Any] = {
@@ -120,5 +120,7 @@ class ItemView(View):
 
 
 class ItemList(View):
+    model_config = listing_of("items", ItemView)
+
     items: list[ItemView]
     next_cursor: str | None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from app.api.schemas.fields import Body, Id, JsonObject, Line, View
+from app.api.schemas.fields import Body, Id, JsonObject, Line, View, listing_of
 from app.api.schemas.recommendations import SlateSize
 from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.scenario import Exclusions, Scenario
@@ -75,5 +75,7 @@ class ScenarioView(View):
 
 
 class ScenarioList(View):
+    model_config = listing_of("scenarios", ScenarioView)
+
     scenarios: list[ScenarioView]
     next_cursor: str | None

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from app.api.schemas.fields import Attributes, Body, Id, LongText, Time, View, Word
+from app.api.schemas.fields import Attributes, Body, Id, LongText, Time, View, Word, listing_of
 from app.api.schemas.items import Tags
 from app.catalogue.item import Consent, User
 
@@ -118,5 +118,7 @@ class UserView(View):
 
 
 class UserList(View):
+    model_config = listing_of("users", UserView)
+
     users: list[UserView]
     next_cursor: str | None

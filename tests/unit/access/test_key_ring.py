@@ -1,0 +1,84 @@
+"""Keys: shown once, kept hashed, refused once revoked."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.access.key_ring import KeyRing, allows, create_key, digest_of
+from app.access.keys import ApiKey
+from app.errors import Invalid
+from app.types import utc_now
+
+
+class KeyTable:
+    """A KeyStore in a list."""
+
+    def __init__(self) -> None:
+        self.keys: list[ApiKey] = []
+
+    async def add(self, key: ApiKey) -> None:
+        self.keys.append(key)
+
+    async def all(self) -> list[ApiKey]:
+        return self.keys
+
+    async def revoke(self, key_id: str) -> bool:
+        live = [key for key in self.keys if key.key_id == key_id and key.revoked_at is None]
+        self.keys = [replace(key, revoked_at=utc_now()) if key in live else key for key in self.keys]
+        return bool(live)
+
+
+async def test_a_created_key_is_found_and_only_its_digest_is_kept() -> None:
+    table = KeyTable()
+    ring = KeyRing(table)
+    new = await ring.create("storefront", ["recommend", "feedback"])
+    assert ring.find(new.secret) == new.record
+    assert new.secret.startswith("dsk_")
+    assert new.secret not in repr(table.keys)
+    assert table.keys[0].sha256 == digest_of(new.secret)
+
+
+async def test_keys_of_other_processes_are_known_after_a_refresh() -> None:
+    table = KeyTable()
+    ring = KeyRing(table)
+    new = await create_key(table, "elsewhere", ["catalog"])
+    assert ring.find(new.secret) is None
+    await ring.refresh()
+    assert ring.find(new.secret) == new.record
+
+
+async def test_a_revoked_key_is_unknown() -> None:
+    ring = KeyRing(KeyTable())
+    new = await ring.create("x", ["admin"])
+    assert await ring.revoke(new.record.key_id)
+    assert ring.find(new.secret) is None
+    assert not await ring.revoke(new.record.key_id)
+    assert [key.name for key in await ring.list_keys()] == ["x"]
+
+
+async def test_the_key_of_the_settings_needs_no_store() -> None:
+    ring = KeyRing(KeyTable(), "a-long-admin-key-of-settings")
+    found = ring.find("a-long-admin-key-of-settings")
+    assert found is not None
+    assert allows(found, "catalog")
+    assert ring.find("a-long-admin-key-of-setting") is None
+
+
+@pytest.mark.parametrize("secret", ["", "dsk_", "\ud800", "é" * 10_000])
+async def test_nonsense_is_no_key(secret: str) -> None:
+    assert KeyRing(KeyTable()).find(secret) is None
+
+
+async def test_admin_implies_all_scopes_and_the_others_only_themselves() -> None:
+    table = KeyTable()
+    admin = (await create_key(table, "a", ["admin"])).record
+    shop = (await create_key(table, "s", ["recommend"])).record
+    assert all(allows(admin, scope) for scope in ("recommend", "feedback", "catalog", "admin"))
+    assert [scope for scope in ("recommend", "feedback", "catalog", "admin") if allows(shop, scope)] == ["recommend"]
+
+
+@pytest.mark.parametrize("scopes", [[], ["root"], ["recommend", "Admin"]])
+async def test_unknown_scopes_are_refused(scopes: list[str]) -> None:
+    with pytest.raises(Invalid) as caught:
+        await create_key(KeyTable(), "x", scopes)
+    assert caught.value.code == "unknown_scope"

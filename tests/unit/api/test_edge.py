@@ -1,0 +1,102 @@
+"""What holds for every response, whichever route: request ids, problem documents, HEAD, Allow."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from app.main import create_app
+
+KEY = {"Authorization": "Bearer some-key"}
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    """The app without services: enough for what happens before any route needs one."""
+    transport = httpx.ASGITransport(create_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/nope", "/v1/items/", "/openapi.json", "/v1/items/x"])
+async def test_every_response_has_a_request_id(client: httpx.AsyncClient, path: str) -> None:
+    first, second = await client.get(path), await client.get(path)
+    assert first.headers["x-request-id"]
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+async def test_the_callers_request_id_is_kept_if_it_is_sane(client: httpx.AsyncClient) -> None:
+    async def answered(request_id: bytes) -> str:
+        return (await client.get("/healthz", headers={b"X-Request-Id": request_id})).headers["x-request-id"]
+
+    assert await answered(b"order-4711/a") == "order-4711/a"
+    for bad in (b"x" * 129, b"with space", b"", b"caf\xc3\xa9"):
+        assert await answered(bad) != bad.decode()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/", "/v1", "/v1/items/", "/v1/items/a/similar/", "/v1/items/a/b", "/healthz/", "/v2/items", "//v1/items",
+        "/v1/pages", "/v1/rank", "/v1/recommendations/next", "/v1/users/u/export", "/v1/users/u/profile",
+        "/v1/users/u/merge", "/v1/admin/report", "/v1/admin/experiments/x",
+    ],
+)  # fmt: skip
+async def test_what_is_not_there_is_a_problem_document(client: httpx.AsyncClient, path: str) -> None:
+    response = await client.get(path)
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("OPTIONS", "/v1/items/x", "DELETE, GET, HEAD, PATCH, PUT"),
+        ("POST", "/v1/items/a%2Fb", "DELETE, GET, HEAD, PATCH, PUT"),
+        ("DELETE", "/v1/recommendations", "GET, HEAD, POST"),
+        ("GET", "/v1/feedback", "POST"),
+        ("HEAD", "/v1/feedback", "POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("BREW", "/v1/items", "GET, HEAD, POST"),
+    ],
+)
+async def test_a_wrong_method_names_all_right_ones(
+    client: httpx.AsyncClient, method: str, path: str, allow: str
+) -> None:
+    response = await client.request(method, path)
+    assert response.status_code == 405
+    assert response.headers["allow"] == allow
+    assert method == "HEAD" or response.json()["code"] == "method_not_allowed"
+
+
+async def test_head_is_get_without_a_body(client: httpx.AsyncClient) -> None:
+    get, head = await client.get("/healthz"), await client.head("/healthz")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+async def test_an_unexpected_error_is_a_problem_without_internals(client: httpx.AsyncClient) -> None:
+    response = await client.get("/v1/items/x", headers=KEY)  # there are no services here, so the route fails inside
+    assert response.status_code == 500
+    assert response.json() == {
+        "type": "urn:duoscene:problem:internal_error",
+        "title": "Internal Server Error",
+        "status": 500,
+        "detail": "an unexpected error; it was logged with the X-Request-Id of this response",
+        "code": "internal_error",
+    }
+
+
+@pytest.mark.parametrize("query", ["user_id=%FF", "a=%", "%zz=1", "a=%ED%A0%80"])
+async def test_a_query_that_is_no_utf8_is_refused(client: httpx.AsyncClient, query: str) -> None:
+    response = await client.get(f"/healthz?{query}")
+    assert response.status_code == 400
+    assert response.json()["code"] == "invalid_query"
+
+
+async def test_metrics_count_by_route_template(client: httpx.AsyncClient) -> None:
+    await client.get("/v1/items/some-id", headers=KEY)
+    text = (await client.get("/metrics")).text
+    assert 'duoscene_requests_total{method="GET",route="/v1/items/{item_id}",status="500"}' in text
+    assert "some-id" not in text
