@@ -25,6 +25,16 @@ KINDS: Mapping[str, int] = {
 NUM_KINDS = 16
 
 
+# Of several kinds in a run on one item, the last in this order stands for the run. STRENGTH: kind -> place, KIND_OF: back.
+_BY_STRENGTH = (
+    "view", "context", "click", "use", "review", "rating", "share", "cart_remove", "cart_add", "like", "return",
+    "purchase", "dislike",
+)  # fmt: skip
+KIND_OF = np.asarray([0, *(KINDS[name] for name in _BY_STRENGTH)], np.int32)
+STRENGTH = np.zeros(NUM_KINDS, np.int32)
+STRENGTH[KIND_OF] = np.arange(len(KIND_OF))
+
+
 class HistoryItem(NamedTuple):
     row: int  # in the item space asked for
     kind: int  # see KINDS
@@ -56,7 +66,10 @@ def fold_users(
     scenario_B: NDArray[np.integer] | Sequence[int],
     length: int = HISTORY_LENGTH,
 ) -> UserBatch:
-    """The last `length` entries of each history (given oldest first) as arrays. now: unix seconds per user."""
+    """The last `length` entries of each history (given oldest first) as arrays, runs on one item collapsed.
+
+    now: unix seconds per user.
+    """
     shape = (len(histories), length)
     rows = np.full(shape, PAD, np.int32)
     kinds = np.zeros(shape, np.int32)
@@ -64,8 +77,26 @@ def fold_users(
     for b, history in enumerate(histories):
         tail = history[-length:]
         if tail:
-            row, kind, at = zip(*tail, strict=True)
-            rows[b, : len(tail)] = row
-            kinds[b, : len(tail)] = kind
-            ages[b, : len(tail)] = np.maximum(now[b] - np.asarray(at), 0.0) / 3600.0
+            row, kind, at = (np.asarray(column) for column in zip(*tail, strict=True))
+            last, strongest = collapse_runs(row, kind)
+            rows[b, : len(last)] = row[last]
+            kinds[b, : len(last)] = strongest
+            ages[b, : len(last)] = np.maximum(now[b] - at[last], 0.0) / 3600.0
     return UserBatch(rows, kinds, ages, profile_BT, np.asarray(scenario_B, np.int64))
+
+
+def collapse_runs(
+    item_E: NDArray[np.integer], kind_E: NDArray[np.integer], user_E: NDArray[np.integer] | None = None
+) -> tuple[Int64Array, Int32Array]:
+    """Consecutive events on one item (view, click, cart, purchase) count once, with the strongest kind and the last time.
+
+    Returns the place of the last event of each run [R] and the kinds [R].
+    """
+    if not len(item_E):
+        return np.empty(0, np.int64), np.empty(0, np.int32)
+    changes = item_E[1:] != item_E[:-1]
+    if user_E is not None:
+        changes |= user_E[1:] != user_E[:-1]
+    last = np.r_[np.flatnonzero(changes), len(item_E) - 1]
+    first = np.r_[0, last[:-1] + 1]
+    return last, KIND_OF[np.maximum.reduceat(STRENGTH[kind_E], first)]

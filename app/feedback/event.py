@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import polars as pl
+
 from app.types import Attributes
 
 
@@ -53,3 +55,26 @@ EVENT_WEIGHTS: Mapping[str, float] = {
 API_EVENT_TYPES = (
     "impression", "view", "click", "cart_add", "cart_remove", "purchase", "like", "dislike", "rating", "share",
 )  # fmt: skip
+
+LIKED_STARS, DISLIKED_STARS = (
+    4.0,
+    3.0,
+)  # a rating from the first on is liking, below the second disliking, between: a look
+
+
+def taste_kind(event_type: pl.Expr, value: pl.Expr) -> pl.Expr:
+    """What an event means as taste: its type, but a rating by its stars (none given: a liking)."""
+    return (
+        pl.when(event_type == "rating", value < DISLIKED_STARS)
+        .then(pl.lit("dislike"))
+        .when(event_type == "rating", value < LIKED_STARS)
+        .then(pl.lit("view"))
+        .otherwise(event_type)
+    )
+
+
+def taste_kind_of(event_type: str, value: float | None) -> str:
+    """The same for one event, as the live state keeps it."""
+    if event_type != "rating" or value is None or value >= LIKED_STARS:
+        return event_type
+    return "dislike" if value < DISLIKED_STARS else "view"

@@ -1,0 +1,34 @@
+"""Table rows as items and users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import polars as pl
+
+from app.catalogue.item import Consent, Item, User
+
+
+def items_of(frame: pl.DataFrame) -> list[Item]:
+    """frame: ITEM_SCHEMA."""
+    return [Item(**_with_tuples(row, "category", "tags")) for row in frame.iter_rows(named=True)]
+
+
+def users_of(frame: pl.DataFrame) -> list[User]:
+    """frame: USER_SCHEMA."""
+    return [_user(row) for row in frame.iter_rows(named=True)]
+
+
+def _user(row: dict[str, Any]) -> User:
+    consent = Consent(row.pop("personalize") is not False, row.pop("train") is not False)
+    return User(**_with_tuples(row, "tags"), consent=consent)
+
+
+def _with_tuples(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    for name in names:
+        row[name] = tuple(row[name] or ())
+    row["attributes"] = orjson.loads(row["attributes"]) if row["attributes"] else {}
+    if "available" in row:
+        row["available"] = row["available"] is not False
+    return row

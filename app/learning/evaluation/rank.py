@@ -1,0 +1,116 @@
+"""Slates of a snapshot for the users of a split, over the whole training catalogue, by the code that serves.
+
+Shapes: U users, B batch, K list length, N items of the data, R rows of the snapshot's space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from app.catalogue.records import items_of
+from app.features.users import HISTORY_LENGTH, PAD, HistoryItem, UserBatch, fold_users
+from app.learning.dataset import Interactions
+from app.learning.inputs import Inputs
+from app.learning.splits import Repeats, Split
+from app.retrieval.snapshot import CANDIDATES_PER_SOURCE, Snapshot
+from app.retrieval.sources import SOURCE_NAMES
+from app.scenarios.scenario import Scenario
+from app.types import BoolArray, Int64Array
+
+BATCH = 256
+
+
+class Ranker:
+    """Asks a snapshot on behalf of the users of some interactions.
+
+    The snapshot may be an older one that never saw some of the items and scenarios: those ride in its delta and are known by
+    their text, just as the service would have it.
+    """
+
+    def __init__(self, snapshot: Snapshot, data: Interactions, inputs: Inputs) -> None:
+        self.snapshot, self.data, self.inputs = snapshot, data, inputs
+        trained_N = np.asarray([snapshot.row_of.get(item_id, PAD) for item_id in data.item_ids], np.int64)
+        new = np.flatnonzero(trained_N == PAD)
+        delta = items_of(inputs.item_frame[new.tolist()]) if len(new) else []
+        self.space = snapshot.space(delta, inputs.text_NT[new])
+        self.rows_N = trained_N
+        self.rows_N[new] = len(snapshot.item_ids) + np.arange(len(new))
+        self.back_R = np.full(len(self.space), PAD, np.int64)
+        self.back_R[self.rows_N] = np.arange(len(self.rows_N))
+        named = [Scenario(name=name, description="") for name in data.scenarios]
+        self.table = snapshot.scenarios(named, inputs.scenario_text_ST)
+
+    def rank(
+        self,
+        split: Split,
+        num: int,
+        repeats: Repeats,
+        weights: Mapping[str, float] | None = None,
+        scenario: int | None = None,
+    ) -> Int64Array:
+        """Rows of the data int64 [U, num], -1 where the list is shorter.
+
+        weights: of the sources; none given: as learned for the scenario. scenario: the one asked for; none given: the one each
+        user was last seen in.
+        """
+        topk_UK = np.full((len(split.users), num), -1, np.int64)
+        allowed_R = self._allowed(split)
+        for place, users, names, excluded in self._batches(split, repeats, scenario):
+            asked = [dict(weights) if weights else self.snapshot.resolve(name, {}) for name in names]
+            found = self.snapshot.recommend(
+                users, self.space, self.table, num, weights=asked, allowed_R=allowed_R, excluded=excluded
+            )
+            for b, candidates in enumerate(found):
+                topk_UK[place + b, : len(candidates.rows_C)] = self.back_R[candidates.rows_C]
+        return topk_UK
+
+    def source_lists(self, split: Split, repeats: Repeats) -> tuple[list[dict[str, Int64Array]], list[str]]:
+        """What every source proposes to every user, and the scenario each was asked in: the material of the fusion fit."""
+        lists: list[dict[str, Int64Array]] = []
+        asked: list[str] = []
+        allowed_R = self._allowed(split)
+        for _, users, names, excluded in self._batches(split, repeats, None):
+            lists += self.snapshot.find(
+                users, self.space, self.table, CANDIDATES_PER_SOURCE, set(SOURCE_NAMES), allowed_R, excluded
+            )
+            asked += names
+        return [{name: self.back_R[rows] for name, rows in of_user.items()} for of_user in lists], asked
+
+    def _allowed(self, split: Split) -> BoolArray:
+        known_N = np.bincount(split.train.item_E, minlength=len(self.rows_N)) > 0
+        allowed_R = np.zeros(len(self.space), np.bool_)
+        allowed_R[self.rows_N[known_N]] = True
+        return allowed_R
+
+    def _batches(
+        self, split: Split, repeats: Repeats, scenario: int | None
+    ) -> Iterator[tuple[int, UserBatch, list[str], list[Int64Array]]]:
+        train, nothing = split.train, np.empty(0, np.int64)
+        for place in range(0, len(split.users), BATCH):
+            users = split.users[place : place + BATCH].tolist()
+            past = [train.of(user) for user in users]
+            asked = [last_scenario(train, events) if scenario is None else scenario for events in past]
+            names = [train.scenarios[row] for row in asked]
+            batch = fold_users(
+                [self._history(train, events) for events in past],
+                list(split.now[place : place + BATCH]),
+                self.inputs.profile_UT[users],
+                [self.table.row(name) for name in names],
+            )
+            excluded = [
+                np.unique(self.rows_N[train.item_E[events]]) if repeats == "exclude" else nothing for events in past
+            ]
+            yield place, batch, names, excluded
+
+    def _history(self, train: Interactions, events: slice) -> list[HistoryItem]:
+        newest = slice(max(events.start, events.stop - HISTORY_LENGTH), events.stop)
+        rows = self.rows_N[train.item_E[newest]].tolist()
+        entries = zip(rows, train.kind_E[newest].tolist(), train.at_E[newest].tolist(), strict=True)
+        return [HistoryItem(*entry) for entry in entries]
+
+
+def last_scenario(train: Interactions, events: slice) -> int:
+    """Where the user was last seen; the target's own scenario is not looked at."""
+    return int(train.scenario_E[events.stop - 1]) if events.stop > events.start else 0

@@ -1,0 +1,211 @@
+"""Fitting one snapshot from interactions: tune on a cut inside them, then fit everything on all of them.
+
+Called by the retraining run and by `duoscene evaluate` alike, so that what is measured is what goes live.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from app.features.texts import PROMPT_VERSION
+from app.learning.cooccurrence import item_similarity
+from app.learning.dataset import Interactions
+from app.learning.evaluation.metrics import per_user
+from app.learning.evaluation.rank import Ranker
+from app.learning.fusion_fit import RankTable, fit_fusion
+from app.learning.inputs import Inputs
+from app.learning.popularity import popularity
+from app.learning.splits import Protocol, Repeats, Split, split
+from app.learning.training import Trainer, TrainingConfig, tower_config
+from app.model.runner import TowerRunner
+from app.model.towers import Towers
+from app.retrieval.fusion import Fusion
+from app.retrieval.manifest import Manifest
+from app.retrieval.snapshot import Snapshot
+from app.retrieval.sources import SOURCE_NAMES
+from app.types import Json, Progress
+
+MAX_VALIDATION_USERS = 2_000
+ITEM_CF_DECAYS = (1.0, 0.98, 0.95, 0.9, 0.8)
+EXTEND_SHARE, EXTEND_RATE = (
+    0.25,
+    0.3,
+)  # passes over all the data after tuning, and their learning rate, against tuning's
+HALF_LIVES_DAYS = (3.0, 7.0, 30.0, 90.0, float("inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class FitConfig:
+    """protocol, repeats: which kind of future the model is tuned for; the service's is temporal, repeats excluded."""
+
+    protocol: Protocol = "temporal"
+    repeats: Repeats = "exclude"
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    encoder_key: str = ""
+    encoder_name: str = "default"
+    mode: str = "full"
+    catalogue_revision: int = 0
+    towers: Mapping[str, object] = field(default_factory=dict)  # changes to TowerConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What tuning chose on the validation cut."""
+
+    epochs: int
+    item_cf_decay: float
+    half_life_days: float
+    fusion: Fusion
+    report: Mapping[str, Json]
+
+
+def fit(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress) -> Snapshot:
+    """data: all events the snapshot may know. Raises Cancelled through `progress`."""
+    choices, towers = tune(data, inputs, config, progress)
+    return extend(towers, data, inputs, config, choices, progress)
+
+
+def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress) -> tuple[Choices, Towers]:
+    """Early stopping, decay, half-life and fusion weights, each by NDCG@10 on the newest part of `data`.
+
+    Also returns the towers as trained on the older part, for `extend` to go on from.
+    """
+    inner = _sampled(split(data, config.protocol, config.repeats), config.training.seed)
+    towers = _towers(data, inputs, config)
+    if not len(inner.users):
+        log = Trainer(data, inputs, towers, config.training).run(progress)
+        return Choices(log.best_epoch, 0.95, 30.0, Fusion(), {"note": "too little data to tune on: defaults"}), towers
+    past = inner.train
+    base = _assemble(past, inputs, config, Choices(0, 1.0, float("inf"), Fusion(), {}), towers, {})
+
+    def score(snapshot: Snapshot, source: str) -> float:
+        topk_UK = Ranker(snapshot, past, inputs).rank(inner, 10, config.repeats, weights={source: 1.0})
+        return float(per_user(topk_UK, inner.targets)["ndcg@10"].mean())
+
+    decay = max(ITEM_CF_DECAYS, key=lambda value: score(replace_manifest(base, item_cf_decay=value), "item_cf"))
+    half_life = max(
+        HALF_LIVES_DAYS, key=lambda value: score(replace(base, popularity_SN=popularity(past, value)), "popular")
+    )
+
+    def towers_score(runner: TowerRunner) -> float:
+        return score(replace(base, runner=runner, vectors_ND=_vectors(runner, past, inputs)), "two_tower")
+
+    log = Trainer(past, inputs, towers, config.training).run(progress, towers_score)
+    runner = TowerRunner(towers)
+    tuned = replace(
+        replace_manifest(base, item_cf_decay=decay),
+        runner=runner,
+        vectors_ND=_vectors(runner, past, inputs),
+        popularity_SN=popularity(past, half_life),
+    )
+    lists, scenario_U = Ranker(tuned, past, inputs).source_lists(inner, config.repeats)
+    fusion, report = fit_fusion(RankTable(lists, inner.targets, SOURCE_NAMES), scenario_U)
+    progress("tune", 1.0, "validation NDCG@10: " + ", ".join(f"{name} {value:.4f}" for name, value in report.items()))
+    validation: dict[str, Json] = {"validation_ndcg@10": dict(report), "validation_users": len(inner.users)}
+    return Choices(log.best_epoch, decay, half_life, fusion, validation), towers
+
+
+def extend(
+    towers: Towers, data: Interactions, inputs: Inputs, config: FitConfig, choices: Choices, progress: Progress
+) -> Snapshot:
+    """A snapshot of all of `data`: the towers go on from where they are (they are not changed in place), the rest is fitted anew."""
+    towers = copy.deepcopy(towers)
+    epochs = max(2, round(EXTEND_SHARE * choices.epochs))
+    training = replace(config.training, epochs=epochs, learning_rate=config.training.learning_rate * EXTEND_RATE)
+    log = Trainer(data, inputs, towers, training).run(progress)
+    return _assemble(data, inputs, config, choices, towers, asdict(log))
+
+
+def replace_manifest(snapshot: Snapshot, **changes: object) -> Snapshot:
+    return replace(snapshot, manifest=replace(snapshot.manifest, **changes))  # type: ignore[arg-type]
+
+
+def _towers(data: Interactions, inputs: Inputs, config: FitConfig) -> Towers:
+    import torch
+
+    torch.manual_seed(config.training.seed)
+    return Towers(tower_config(data, inputs, **config.towers))
+
+
+def _vectors(
+    runner: TowerRunner, data: Interactions, inputs: Inputs
+) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    counts_N = data.collapsed.item_counts_N
+    ids_N = np.where(counts_N > 0, np.arange(1, len(counts_N) + 1), 0)
+    return runner.item_vectors(ids_N, inputs.text_NT, counts_N, inputs.features)
+
+
+def _assemble(
+    data: Interactions,
+    inputs: Inputs,
+    config: FitConfig,
+    choices: Choices,
+    towers: Towers,
+    training: Mapping[str, Json],
+) -> Snapshot:
+    runner = TowerRunner(towers)
+    now = datetime.now(UTC)
+    known = data.at_E[data.at_E > 0]
+    window = (
+        [datetime.fromtimestamp(at, UTC).isoformat() for at in (known.min(), known.max())]
+        if len(known)
+        else [None, None]
+    )
+    manifest = Manifest(
+        version=new_version(now),
+        created_at=now.isoformat(),
+        mode=config.mode,
+        seed=config.training.seed,
+        encoder=config.encoder_key,
+        encoder_name=config.encoder_name,
+        text_dim=inputs.text_NT.shape[1],
+        prompt_version=PROMPT_VERSION,
+        data={
+            "from": window[0],
+            "until": window[1],
+            "events": len(data),
+            "users": len(np.unique(data.user_E)),
+            "items": len(data.item_ids),
+        },
+        scenarios=tuple(data.scenarios),
+        vocabulary=asdict(inputs.vocabulary),
+        fusion=asdict(choices.fusion),
+        item_cf_decay=choices.item_cf_decay,
+        training={
+            **training,
+            **choices.report,
+            "epochs": choices.epochs,
+            "half_life_days": min(choices.half_life_days, 1e9),
+        },
+        catalogue_revision=config.catalogue_revision,
+    )
+    return Snapshot(
+        manifest=manifest,
+        items=inputs.item_frame,
+        runner=runner,
+        vectors_ND=_vectors(runner, data, inputs),
+        item_counts_N=data.collapsed.item_counts_N,
+        scenario_text_ST=inputs.scenario_text_ST,
+        similarity_NN=item_similarity(data),
+        popularity_SN=popularity(data, choices.half_life_days),
+    )
+
+
+def new_version(now: datetime) -> str:
+    """Time and four hex digits, e.g. 2026-01-31T12-00-00Z-ab12."""
+    digest = hashlib.blake2b(f"{now.isoformat()}{time.monotonic_ns()}".encode(), digest_size=2).hexdigest()
+    return f"{now:%Y-%m-%dT%H-%M-%SZ}-{digest}"
+
+
+def _sampled(inner: Split, seed: int) -> Split:
+    if len(inner.users) <= MAX_VALIDATION_USERS:
+        return inner
+    chosen = np.sort(np.random.default_rng(seed).choice(len(inner.users), MAX_VALIDATION_USERS, replace=False))
+    return inner.subset(chosen)

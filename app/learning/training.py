@@ -1,0 +1,216 @@
+"""Training of the towers: next item at every position, early stopping on a callback's score.
+
+Shapes: B windows, L window length, T targets of the batch, N items, D dim, U users, S scenarios.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.learning.dataset import Interactions
+from app.learning.inputs import Inputs
+from app.learning.loss import FULL_SOFTMAX_BELOW, full_softmax, in_batch_softmax, sample_negatives
+from app.learning.windows import NOTHING, batches, windows
+from app.model.config import TowerConfig
+from app.model.runner import TowerRunner
+from app.model.towers import Towers
+from app.types import Float32Array, Int64Array, Progress
+
+LOGITS_PER_BATCH = 24_000_000  # floats of the widest matrix: bounds a step's memory to a few hundred MB
+MAX_WINDOWS_PER_BATCH = 128
+STEPS_WANTED = 6_000  # enough optimiser steps for any set; a small one needs more passes to take them
+MAX_SCENARIO_BOOST = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    epochs: int = 0  # 0: by size
+    patience: int = 4
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    seed: int = 0
+    predict_repeats: bool = False  # is an item the user already had worth predicting?
+    threads: int = 0
+
+
+@dataclass
+class TrainingLog:
+    losses: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)  # of the validation callback, one per epoch
+    best_epoch: int = 0
+    seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+
+
+def tower_config(data: Interactions, inputs: Inputs, **changes: object) -> TowerConfig:
+    vocabulary = inputs.vocabulary
+    config = TowerConfig(
+        num_items=len(data.item_ids) + 1,
+        num_categories=len(vocabulary.categories) + 1,
+        num_departments=len(vocabulary.departments) + 1,
+        num_brands=len(vocabulary.brands) + 1,
+        num_prices=len(vocabulary.price_borders) + 2,
+        num_scenarios=len(data.scenarios),
+        text_dim=inputs.text_NT.shape[1],
+    )
+    return replace(config, **changes)  # type: ignore[arg-type]
+
+
+def num_epochs(data: Interactions, config: TrainingConfig) -> int:
+    if config.epochs:
+        return config.epochs
+    steps = max(1, len(data) // (50 * MAX_WINDOWS_PER_BATCH))
+    return int(np.clip(STEPS_WANTED // steps, 8, 40))
+
+
+class Trainer:
+    """One run over one set of interactions. `run` may be called once."""
+
+    def __init__(self, data: Interactions, inputs: Inputs, towers: Towers, config: TrainingConfig) -> None:
+        self.data, self.inputs, self.towers, self.config = data.collapsed, inputs, towers, config
+        torch.manual_seed(config.seed)
+        self._rng = np.random.default_rng(config.seed)
+        self._generator = torch.Generator().manual_seed(config.seed)
+        with torch.no_grad():
+            has_text_N = np.abs(inputs.text_NT).sum(1) > 0
+            if has_text_N.any():
+                towers.item.text_mean.copy_(torch.from_numpy(inputs.text_NT[has_text_N].mean(0)))
+        N = len(self.data.item_ids)
+        self._count_N = torch.from_numpy(self.data.item_counts_N)
+        self._id_N = torch.where(self._count_N > 0, torch.arange(1, N + 1), 0)
+        self._weight_E = torch.from_numpy(self._target_weights())
+        self._optimiser = torch.optim.AdamW(_parameter_groups(towers, config.weight_decay), lr=config.learning_rate)
+
+    def run(self, progress: Progress, score: Callable[[TowerRunner], float] | None = None) -> TrainingLog:
+        """Train; with `score` (higher is better) stop early and keep the best weights, without it run all epochs."""
+        started, log = time.monotonic(), TrainingLog()
+        epochs = num_epochs(self.data, self.config)
+        best, best_weights = -math.inf, None
+        schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda epoch: _learning_rate(epoch, epochs))
+        for epoch in range(epochs):
+            log.losses.append(self._epoch(progress, epoch, epochs))
+            schedule.step()
+            note = f"epoch {epoch + 1}/{epochs}, loss {log.losses[-1]:.3f}"
+            if score is not None:
+                log.scores.append(score(TowerRunner(self.towers)))
+                note += f", validation NDCG@10 {log.scores[-1]:.4f}"
+                if log.scores[-1] > best:
+                    best, log.best_epoch = log.scores[-1], epoch + 1
+                    best_weights = {name: value.clone() for name, value in self.towers.state_dict().items()}
+            progress("train towers", (epoch + 1) / epochs, note)
+            if score is not None and epoch + 1 - log.best_epoch >= self.config.patience:
+                break
+        if best_weights is not None:
+            self.towers.load_state_dict(best_weights)
+        else:
+            log.best_epoch = epochs
+        self.towers.eval()
+        log.seconds = time.monotonic() - started
+        log.peak_memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return log
+
+    def _epoch(self, progress: Progress, epoch: int, epochs: int) -> float:
+        self.towers.train()
+        length = self.towers.config.length
+        windows_WL = windows(self.data, length, self._rng)
+        widest = min(len(self.data.item_ids), FULL_SOFTMAX_BELOW)
+        size = int(np.clip(LOGITS_PER_BATCH // (length * widest), 8, MAX_WINDOWS_PER_BATCH))
+        total, num_batches = 0.0, math.ceil(len(windows_WL) / size)
+        for step, events_BL in enumerate(batches(windows_WL, size, self._rng)):
+            loss = self._loss(events_BL)
+            if loss is None:
+                continue
+            self._optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.towers.parameters(), 5.0)
+            self._optimiser.step()
+            total += loss.item()
+            progress("train towers", (epoch + step / num_batches) / epochs)
+        return total / max(1, num_batches)
+
+    def _loss(self, events_BL: Int64Array) -> Tensor | None:
+        target_BL = torch.from_numpy((events_BL != NOTHING) & (self._weight_E.numpy()[np.maximum(events_BL, 0)] > 0))
+        if not bool(target_BL.any()):
+            return None
+        events_T = torch.from_numpy(events_BL)[target_BL].numpy()
+        item_T = torch.from_numpy(self.data.item_E[events_T].astype(np.int64))
+        weight_T = self._weight_E[events_T]
+        if len(self.data.item_ids) <= FULL_SOFTMAX_BELOW:
+            item_ND = self.item_vectors()
+            user_TD = self._users(events_BL, item_ND, None)[target_BL]
+            return full_softmax(user_TD, item_ND, item_T, weight_T, self.towers.temperature)
+        place_M, target_T, log_q_M = sample_negatives(item_T, self._count_N, self._generator)
+        rows, place = torch.unique(
+            torch.cat(
+                [place_M, torch.from_numpy(self.data.item_E[np.maximum(events_BL, 0)].astype(np.int64)).flatten()]
+            ),
+            return_inverse=True,
+        )
+        vectors = self.item_vectors(rows)
+        history_BL = place[len(place_M) :].view(events_BL.shape)
+        user_TD = self._users(events_BL, vectors, history_BL)[target_BL]
+        return in_batch_softmax(
+            user_TD, vectors[place[: len(place_M)]], target_T, weight_T, self.towers.temperature, log_q_M
+        )
+
+    def item_vectors(self, rows: Tensor | None = None) -> Tensor:
+        """[N, D] of the whole catalogue, or of these rows."""
+        features = self.inputs.features
+        columns = (
+            self._id_N, torch.from_numpy(self.inputs.text_NT), self._count_N, torch.from_numpy(features.category_N),
+            torch.from_numpy(features.department_N), torch.from_numpy(features.brand_N), torch.from_numpy(features.price_N),
+        )  # fmt: skip
+        out: Tensor = self.towers.item(*(columns if rows is None else (column[rows] for column in columns)))
+        return out
+
+    def _users(self, events_BL: Int64Array, item_ND: Tensor, history_BL: Tensor | None) -> Tensor:
+        """User vectors [B, L, D]: row p stands before event p of the window. history_BL: places of the events in item_ND."""
+        data, events = self.data, np.maximum(events_BL, 0)
+        if history_BL is None:
+            history_BL = torch.from_numpy(data.item_E[events].astype(np.int64))
+        at_BL = data.at_E[events]
+        gap_BL = np.zeros(events.shape, np.float32)
+        gap_BL[:, 1:] = np.maximum(at_BL[:, 1:] - at_BL[:, :-1], 0.0) / 3600.0
+        scenario_SD = self.towers.user.scenario(
+            torch.arange(len(data.scenarios)), torch.from_numpy(self.inputs.scenario_text_ST)
+        )
+        out: Tensor = self.towers.user(
+            item_ND[history_BL[:, :-1]],
+            torch.from_numpy(data.kind_E[events[:, :-1]]),
+            torch.from_numpy(gap_BL[:, :-1]),
+            torch.from_numpy(events_BL[:, :-1] != NOTHING),
+            torch.from_numpy(gap_BL),
+            torch.from_numpy(self.inputs.profile_UT[data.user_E[events[:, 0]]]),
+            scenario_SD[torch.from_numpy(data.scenario_E[events].astype(np.int64))],
+        )
+        return out
+
+    def _target_weights(self) -> Float32Array:
+        """Event weight, times an inverse-root boost of small scenarios (capped); 0 where there is nothing to predict."""
+        data = self.data
+        counts_S = np.maximum(np.bincount(data.scenario_E, minlength=len(data.scenarios)), 1)
+        boost_S = np.minimum(np.sqrt(counts_S.max() / counts_S), MAX_SCENARIO_BOOST)
+        weight_E = data.weight_E * boost_S[data.scenario_E]
+        if not self.config.predict_repeats:
+            weight_E = np.where(data.is_repeat_E, 0.0, weight_E)
+        return np.where(data.is_target_E, weight_E, 0.0).astype(np.float32)
+
+
+def _learning_rate(epoch: int, epochs: int) -> float:
+    """Cosine from 1 to 0.05."""
+    return 0.05 + 0.95 * 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+
+
+def _parameter_groups(towers: Towers, weight_decay: float) -> list[dict[str, object]]:
+    """Decay on matrices and tables, none on gains, biases and the temperature."""
+    decayed = [p for p in towers.parameters() if p.ndim >= 2]
+    plain = [p for p in towers.parameters() if p.ndim < 2]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
