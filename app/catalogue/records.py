@@ -1,18 +1,31 @@
-"""Table rows as items and users."""
+"""Table rows as items and users, and items as table rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import polars as pl
 
-from app.catalogue.item import Consent, Item, User
+from app.catalogue.item import LIST_ITEM_FIELDS, Consent, Item, User
+from app.catalogue.shop_data import ITEM_SCHEMA
 
 
 def items_of(frame: pl.DataFrame) -> list[Item]:
     """frame: ITEM_SCHEMA."""
     return [Item(**_with_tuples(row, "category", "tags")) for row in frame.iter_rows(named=True)]
+
+
+def frame_of(items: Sequence[Item]) -> pl.DataFrame:
+    """ITEM_SCHEMA."""
+    columns: dict[str, list[Any]] = {name: [getattr(item, name) for item in items] for name in ITEM_SCHEMA}
+    for name in LIST_ITEM_FIELDS:
+        columns[name] = list(map(list, columns[name]))
+    columns["attributes"] = [
+        orjson.dumps(dict(item.attributes)).decode() if item.attributes else None for item in items
+    ]
+    return pl.DataFrame(columns, schema=ITEM_SCHEMA)
 
 
 def users_of(frame: pl.DataFrame) -> list[User]:

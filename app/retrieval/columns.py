@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import orjson
 import polars as pl
 
 from app.catalogue.item import LIST_ITEM_FIELDS, PLAIN_ITEM_FIELDS, Item
-from app.catalogue.shop_data import ITEM_SCHEMA
+from app.catalogue.records import frame_of, items_of
 from app.retrieval.item_fields import TIME_FIELDS, element_key, microseconds, scalar_of
 from app.types import Attributes, BoolArray, Int64Array
 
@@ -48,6 +47,7 @@ class Columns:
     available_N: BoolArray
     published_us_N: Int64Array
     expires_us_N: Int64Array
+    since_us_N: Int64Array  # in the shop since: published_at, else created_at
 
     def __len__(self) -> int:
         return self.items.height
@@ -68,6 +68,10 @@ class Columns:
             available_N=items["available"].fill_null(True).to_numpy(),
             published_us_N=plain["published_at"].fill_null(_ALWAYS).to_numpy(),
             expires_us_N=plain["expires_at"].fill_null(_NEVER).to_numpy(),
+            since_us_N=plain.select(pl.coalesce("published_at", "created_at"))
+            .to_series()
+            .fill_null(_ALWAYS)
+            .to_numpy(),
         )
 
     @classmethod
@@ -80,27 +84,7 @@ class Columns:
         return self.available_N & (self.published_us_N <= now_us) & (self.expires_us_N > now_us)
 
     def items_at(self, rows: Sequence[int] | Int64Array) -> list[Item]:
-        return [item_of(row) for row in self.items[rows].iter_rows(named=True)]
-
-
-def frame_of(items: Sequence[Item]) -> pl.DataFrame:
-    """ITEM_SCHEMA."""
-    names = [name for name in ITEM_SCHEMA if name != "attributes"]
-    columns: dict[str, list[Any]] = {name: [getattr(item, name) for item in items] for name in names}
-    for name in LIST_ITEM_FIELDS:
-        columns[name] = [list(values) for values in columns[name]]
-    columns["attributes"] = [
-        orjson.dumps(dict(item.attributes)).decode() if item.attributes else None for item in items
-    ]
-    return pl.DataFrame({name: columns[name] for name in ITEM_SCHEMA}, schema=ITEM_SCHEMA)
-
-
-def item_of(row: Mapping[str, Any]) -> Item:
-    """row: one named row of an ITEM_SCHEMA frame."""
-    values: dict[str, Any] = {name: row[name] for name in PLAIN_ITEM_FIELDS}
-    values |= {name: tuple(row[name] or ()) for name in LIST_ITEM_FIELDS}
-    values |= {"available": row["available"] is not False, "attributes": _parse(row["attributes"])}
-    return Item(**values)
+        return items_of(self.items[rows])
 
 
 def _parse(attributes: str | None) -> Attributes:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from app.catalogue.item import Item
-from app.retrieval.columns import Columns, frame_of
+from app.catalogue.records import frame_of
+from app.retrieval.columns import Columns
 from app.retrieval.filters import parse_filter
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

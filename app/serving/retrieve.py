@@ -1,0 +1,59 @@
+"""From a request to the model's candidates: the shopper's history folded, one row of the scenario table, the sources' lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from app.features.users import KINDS, HistoryItem, UserBatch, fold_users
+from app.retrieval.candidates import Candidates
+from app.scenarios.scenario import Scenario
+from app.serving.fallback import Pick
+from app.serving.live import LiveModel, LiveSnapshot
+from app.serving.rules import Asked
+from app.types import BoolArray
+
+
+def retrieve(
+    asked: Asked, live: LiveSnapshot, allowed_R: BoolArray, scenario: Scenario, weights: Mapping[str, float], num: int
+) -> Candidates:
+    """At most num allowed rows, best first. live must have a model."""
+    assert live.model
+    users = fold(asked, live, live.model, scenario)
+    return live.model.snapshot.recommend(
+        users,
+        live.model.space,
+        live.model.table,
+        num,
+        weights=[weights],
+        allowed_R=live.retrievable(allowed_R),
+    )[0]
+
+
+def fold(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> UserBatch:
+    """One user. Items without a vector leave no trace in the history."""
+    profile_1T = np.zeros((1, model.snapshot.manifest.text_dim), np.float32)
+    if asked.profile_T is not None:
+        profile_1T[0] = asked.profile_T
+    history = list(_history(asked, live))
+    return fold_users([history], [asked.now.timestamp()], profile_1T, [model.table.row(scenario.name)])
+
+
+def picks_of(candidates: Candidates) -> list[Pick]:
+    scores = np.nan_to_num(candidates.scores_C, nan=0.0, posinf=1.0, neginf=0.0).tolist()
+    return [
+        Pick(row, score, tuple(candidates.sources_of(place)))
+        for place, (row, score) in enumerate(zip(candidates.rows_C.tolist(), scores, strict=True))
+    ]
+
+
+def _history(asked: Asked, live: LiveSnapshot) -> Iterator[HistoryItem]:
+    """What was done, oldest first, and last what is being looked at now."""
+    if asked.personal:
+        for entry in asked.state.history:
+            if (row := live.history_row(entry.item_id)) is not None:
+                yield HistoryItem(row, KINDS.get(entry.type, 0), entry.occurred_at)
+    for item_id in asked.request.context_items:
+        if (row := live.history_row(item_id)) is not None:
+            yield HistoryItem(row, KINDS["context"], asked.now.timestamp())

@@ -1,0 +1,228 @@
+"""A small shop with two kinds of shoppers, a model really trained on it, and a process that serves it.
+
+Anglers buy fishing tackle, cooks kitchen ware; an item's text says which it is. Enough for the towers to learn the difference.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.key_ring import KeyRing
+from app.catalogue.item import Item
+from app.catalogue.records import frame_of
+from app.catalogue.shop_data import EVENT_SCHEMA, USER_SCHEMA, ShopData
+from app.encoding.encoder import Encoder
+from app.errors import BadArtifact
+from app.feedback.event import Event, Impression
+from app.feedback.state import UserState
+from app.learning.dataset import interactions
+from app.learning.fit import FitConfig, fit
+from app.learning.inputs import encode_inputs
+from app.learning.training import TrainingConfig
+from app.release.version import ModelVersion
+from app.retrieval.snapshot import Snapshot
+from app.retrieval.sources import SOURCE_NAMES
+from app.scenarios.defaults import READY_MADE
+from app.scenarios.registry import ScenarioRegistry
+from app.serving.follower import Follower
+from app.serving.live import Live
+from app.serving.profiles import ProfileTexts
+from app.serving.recommender import Recommender
+from app.stores.postgres.catalogue import PostgresCatalogue
+from app.stores.postgres.keys import PostgresKeys
+from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.postgres.scenarios import PostgresScenarios
+from app.stores.postgres.shop_data import PostgresShopData
+from app.stores.postgres.versions import PostgresVersions
+from app.types import no_progress
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+TACKLE = ("rod", "reel", "lure", "net", "waders", "hook", "float", "line")
+KITCHEN = ("pan", "pot", "knife", "bowl", "whisk", "ladle", "grater", "peeler")
+
+
+def make_items() -> list[Item]:
+    return [
+        Item(
+            f"{kind}-{noun}-{n}",
+            f"{style} {'fishing' if kind == 'fish' else 'kitchen'} {noun}",
+            description=f"A {style} {noun} for {'anglers on river and sea' if kind == 'fish' else 'cooks at home'}.",
+            category=("Fishing",) if kind == "fish" else ("Kitchen",),
+            brand=f"{kind}-brand-{n % 2}",
+            price=10.0 + 5 * n,
+            tags=(noun,),
+            created_at=NOW - timedelta(days=60 + n),
+        )
+        for kind, nouns in (("fish", TACKLE), ("cook", KITCHEN))
+        for noun in nouns
+        for n, style in enumerate(("light", "sturdy", "classic", "carbon"))
+    ]
+
+
+def make_events(items: list[Item]) -> pl.DataFrame:
+    draw = random.Random(7)
+    by_kind = {kind: [item.item_id for item in items if item.item_id.startswith(kind)] for kind in ("fish", "cook")}
+    events = [
+        Event(
+            f"e-{user}-{place}",
+            draw.choice(("click", "click", "cart_add", "purchase")),
+            draw.choice(by_kind["fish" if user % 2 else "cook"]),
+            NOW - timedelta(days=40 - place, minutes=user),
+            user_id=f"u{user}",
+            scenario=draw.choice(("home", "similar")),
+        )
+        for user in range(80)
+        for place in range(12)
+    ]
+    rows = [{name: getattr(event, name, None) for name in EVENT_SCHEMA} | {"context": None} for event in events]
+    return pl.DataFrame(rows, schema=EVENT_SCHEMA).sort("occurred_at", maintain_order=True)
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Encoder:
+    return Encoder()
+
+
+@pytest.fixture(scope="session")
+def shop() -> ShopData:
+    items = make_items()
+    events = make_events(items)
+    users = events.select("user_id").unique(maintain_order=True)
+    columns = [
+        users["user_id"] if name == "user_id" else pl.lit(None, kind).alias(name) for name, kind in USER_SCHEMA.items()
+    ]
+    return ShopData(
+        frame_of(items), users.select(columns).with_columns(pl.lit([], pl.List(pl.String)).alias("tags")), events
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(shop: ShopData, encoder: Encoder) -> Snapshot:
+    """The model of `shop`, as of catalogue revision 1."""
+    data = interactions(shop)
+    config = FitConfig(training=TrainingConfig(epochs=8, seed=3), encoder_key=encoder.key, catalogue_revision=1)
+    return fit(data, encode_inputs(shop, data, encoder, no_progress, READY_MADE), config, no_progress)
+
+
+class Folder:
+    """An artifact store on a local folder."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def publish(self, directory: Path, version: str) -> None:
+        directory.rename(self.directory / version)
+
+    def fetch(self, version: str) -> Path:
+        if not (self.directory / version).is_dir():
+            raise BadArtifact(f"model {version} is missing")
+        return self.directory / version
+
+
+@dataclass
+class Shoppers:
+    """Live state as the test says it is. trends: item ids, best first."""
+
+    states: dict[str | None, UserState] = field(default_factory=dict)
+    trends: list[str] = field(default_factory=list)
+    catalogue_revision: int = 0
+
+    async def read(self, user_id: str | None, session_id: str | None) -> UserState:
+        state = self.states.get(user_id or session_id, UserState())
+        return replace(state, catalogue_revision=self.catalogue_revision)
+
+    async def trending(self, scenario: str | None, limit: int) -> list[tuple[str, float]]:
+        return [(item_id, 1.0 / rank) for rank, item_id in enumerate(self.trends[:limit], start=1)]
+
+    async def announce_catalogue(self, revision: int) -> None:
+        self.catalogue_revision = max(self.catalogue_revision, revision)
+
+
+@dataclass
+class Process:
+    """One serving process over the test's database."""
+
+    follower: Follower
+    live: Live
+    scenarios: ScenarioRegistry
+    recommender: Recommender
+    shoppers: Shoppers
+    impressions: list[Impression]
+
+
+@dataclass
+class Shop:
+    """The database side: what admins and other processes do."""
+
+    engine: AsyncEngine
+    catalogue: PostgresCatalogue
+    versions: PostgresVersions
+    scenarios: PostgresScenarios
+    artifacts: Folder
+    encoder: Encoder
+
+    async def release(self, snapshot: Snapshot, version: str) -> None:
+        manifest = replace(snapshot.manifest, version=version)
+        replace(snapshot, manifest=manifest).save(self.artifacts.directory / version)
+        await self.versions.add(ModelVersion(version, NOW, "full", verdict="passed"))
+        await self.versions.activate(version)
+
+    @asynccontextmanager
+    async def process(self, *, start: bool = True, **parts: Any) -> AsyncIterator[Process]:
+        live, shoppers, impressions = Live(self.encoder), Shoppers(), list[Impression]()
+        registry = ScenarioRegistry(self.scenarios, SOURCE_NAMES)
+        given: dict[str, Any] = {
+            "encoder": self.encoder, "revisions": PostgresRevisions(self.engine), "catalogue": self.catalogue,
+            "versions": self.versions, "artifacts": self.artifacts, "scenarios": registry,
+            "keys": KeyRing(PostgresKeys(self.engine)), "interval_seconds": 0.05,
+        }  # fmt: skip
+        follower = Follower(live, **(given | parts))
+        recommender = Recommender(
+            live,
+            follower,
+            registry,
+            shoppers,
+            ProfileTexts(self.encoder),
+            impressions.append,  # type: ignore[arg-type]
+        )
+        if start:
+            await follower.start()
+        yield Process(follower, live, registry, recommender, shoppers, impressions)
+        await follower.close()
+        recommender.close()
+
+
+@pytest.fixture
+async def empty_shop(engine: AsyncEngine, encoder: Encoder, tmp_path: Path) -> Shop:
+    return Shop(
+        engine,
+        PostgresCatalogue(engine),
+        PostgresVersions(engine),
+        PostgresScenarios(engine),
+        Folder(tmp_path),
+        encoder,
+    )
+
+
+@pytest.fixture
+async def open_shop(empty_shop: Shop, shop: ShopData, trained: Snapshot) -> Shop:
+    """Catalogue imported (revision 1), model live."""
+    await PostgresShopData(empty_shop.engine).load(shop, no_progress)
+    await empty_shop.release(trained, "v1")
+    return empty_shop
+
+
+@pytest.fixture
+async def serving(open_shop: Shop) -> AsyncIterator[Process]:
+    async with open_shop.process() as process:
+        yield process
