@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
+from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -17,8 +19,9 @@ from app.errors import BadSettings, Invalid, Unavailable
 CONNECT_SECONDS = 3.0
 POOL_WAIT_SECONDS = 3.0
 STATEMENT_SECONDS = 30
-# sqlstates: connection lost, out of connections or disk or memory, shut down or cancelled, wrong login, read-only standby
-LOST = ("08", "53", "57", "28", "25006", "3D000")
+# sqlstates: connection lost, out of connections or disk or memory, shut down or cancelled, wrong login, read-only standby,
+# no such database, database closed to connections
+LOST = ("08", "53", "57", "28", "25006", "3D000", "55000")
 UNFIT = "22"  # a value that no column can hold, such as text with NUL
 log = logging.getLogger(__name__)
 
@@ -102,3 +105,13 @@ def unfit(error: BaseException | None) -> Invalid:
     """With PostgreSQL's own first line, which has neither the statement nor its values."""
     line = str(error).partition("\n")[0].rpartition(">: ")[2]
     return Invalid(f"the database cannot hold a value: {line}", code="bad_value")
+
+
+async def is_reachable(engine: AsyncEngine) -> bool:
+    """Whether the database answers within a second."""
+    try:
+        async with asyncio.timeout(1.0), begin(engine) as connection:
+            await connection.execute(text("SELECT 1"))
+    except (Unavailable, TimeoutError):
+        return False
+    return True

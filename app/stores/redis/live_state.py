@@ -1,0 +1,241 @@
+"""`LiveState` over Redis, always derived from Postgres.
+
+A state is built from Postgres at its first read and then kept up by writers; the generation of a subject tells a builder that
+a writer came between. States of a Redis that restarted, was emptied or missed a write may lack events: `repair` drops them.
+While that goes on, and whenever Redis does not answer at once, reads go to Postgres; when that fails as well, the state is
+empty and `degraded`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from app.catalogue.item import User
+from app.catalogue.ports import CatalogueStore
+from app.errors import Unavailable
+from app.feedback.event import EVENT_WEIGHTS, Event
+from app.feedback.state import MAX_HISTORY, HistoryEntry, UserState
+from app.scenarios.scenario import RevisionStore
+from app.stores.redis import scripts
+from app.stores.redis.client import FAILURES, Server
+from app.stores.redis.repair import EventSource, Repair
+from app.stores.redis.subject import (
+    Subject,
+    dump_entry,
+    dump_profile,
+    load_entry,
+    load_profile,
+    merge_histories,
+    merge_purchases,
+    subjects,
+    to_entry,
+)
+from app.stores.redis.trends import Trends
+from app.types import Clock, utc_now
+
+READ_SECONDS = 0.1
+WRITE_SECONDS = 1.0  # a missed write costs a repair, a slow one only its own caller
+POSTGRES_SECONDS = 1.0  # for what Redis cannot answer
+STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour
+PURCHASE_DAYS = 365
+MAX_PURCHASES = 2_000
+log = logging.getLogger(__name__)
+
+
+class Part(NamedTuple):
+    """The state of one subject."""
+
+    history: Sequence[HistoryEntry]
+    purchased: Mapping[str, float]
+    profile: User | None
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What Redis holds. parts: None for a subject without a state; generations stand beside them."""
+
+    revision: int
+    parts: list[Part | None]
+    generations: list[bytes]
+
+
+class RedisLiveState:
+    """Between `start` and `close`. prefix: of every key, without glob characters. weights: event type -> trend weight."""
+
+    def __init__(
+        self, redis_url: str, *, events: EventSource, catalogue: CatalogueStore, revisions: RevisionStore,
+        prefix: str = "duoscene", weights: Mapping[str, float] = EVENT_WEIGHTS, clock: Clock = utc_now,
+    ) -> None:  # fmt: skip
+        self._server = Server(redis_url, timeout_seconds=WRITE_SECONDS)
+        self._events = events
+        self._catalogue = catalogue
+        self._revisions = revisions
+        self._prefix = prefix
+        self._clock = clock
+        self._trends = Trends(self._server.client, prefix, weights, clock)
+        self._repair = Repair(self._server, self._trends, events, revisions, prefix)
+
+    async def start(self) -> None:
+        self._repair.start()
+
+    async def close(self) -> None:
+        await self._repair.close()
+        await self._server.close()
+
+    async def is_reachable(self) -> bool:
+        return await self._server.is_reachable()
+
+    async def read(self, user_id: str | None, session_id: str | None) -> UserState:
+        wanted = subjects(user_id, session_id)
+        cached = await self._read_cached(wanted)
+        try:
+            async with asyncio.timeout(POSTGRES_SECONDS):
+                if cached is None:
+                    revision = (await self._revisions.read()).catalogue
+                    parts = await asyncio.gather(*(self._build(subject) for subject in wanted))
+                else:
+                    revision = cached.revision
+                    parts = await asyncio.gather(
+                        *(
+                            self._build_and_keep(subject, generation) if part is None else done(part)
+                            for subject, part, generation in zip(wanted, cached.parts, cached.generations, strict=True)
+                        )
+                    )
+        except (Unavailable, TimeoutError) as error:
+            log.warning("no user state: %s", error or "Postgres took too long")
+            return UserState(catalogue_revision=cached.revision if cached else 0, degraded=("user_state",))
+        return UserState(
+            history=merge_histories(part.history for part in parts),
+            purchased=merge_purchases(part.purchased for part in parts),
+            profile=next((part.profile for part in parts if part.profile is not None), None),
+            catalogue_revision=revision,
+        )
+
+    async def apply(self, events: Sequence[Event]) -> None:
+        events = [event for event in events if event.type != "impression"]
+        if not events:
+            return
+        by_subject: dict[Subject, list[Event]] = defaultdict(list)
+        for event in events:
+            for subject in subjects(event.user_id, event.session_id):
+                by_subject[subject].append(event)
+        if not await self._write(scripts.APPLY, {s: apply_arguments(own) for s, own in by_subject.items()}, events):
+            self._repair.missed(by_subject, events)
+
+    async def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> None:
+        named = subjects(user_id, session_id)
+        arguments: list[Any] = [scripts.GENERATION_TTL_SECONDS]
+        if not await self._write(scripts.FORGET, dict.fromkeys(named, arguments)):
+            self._repair.missed(named)
+
+    async def forget_everybody(self) -> None:
+        """Every state and the trends are rebuilt, e.g. after an import that wrote events past the intake."""
+        try:
+            await self._repair.invalidate()
+        except FAILURES as error:
+            self._fail("forgetting everybody", error)
+            self._repair.missed_everything()
+
+    async def trending(self, scenario: str | None, limit: int) -> list[tuple[str, float]]:
+        """Empty while Redis cannot be asked."""
+        if limit > 0 and self._server.may_be_asked():
+            try:
+                return await self._trends.top(scenario, limit)
+            except FAILURES as error:
+                self._fail("trends", error)
+        return []
+
+    async def announce_catalogue(self, revision: int) -> None:
+        if self._server.may_be_asked():
+            try:
+                await self._server.client.eval(scripts.RAISE, 1, f"{self._prefix}:rev", revision)
+            except FAILURES as error:
+                self._fail("the catalogue revision", error)
+            else:
+                return
+        self._repair.missed(())  # it reads the revision from Postgres
+
+    async def _read_cached(self, wanted: Sequence[Subject]) -> Cached | None:
+        """None where Redis does not answer in time or may not be believed."""
+        if not self._server.may_be_asked() or self._repair.has_missed(wanted):
+            return None
+        keys = [subject.keys(self._prefix) for subject in wanted]
+        pipe = self._server.client.pipeline(transaction=True)
+        pipe.mget(f"{self._prefix}:rev", self._repair.mark, *(key for mark, _, _, g in keys for key in (mark, g)))
+        for _, history, purchased, _ in keys:
+            pipe.zrange(history, 0, -1)
+            pipe.zrange(purchased, 0, -1, withscores=True)
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                (revision, valid_for, *marks), *sets = await pipe.execute()
+        except FAILURES as error:
+            self._fail("a user state", error)
+            return None
+        if not self._repair.is_valid(valid_for):
+            return None
+        parts = [
+            None if profile is None else Part(
+                [load_entry(member) for member in history],
+                {item.decode(): at for item, at in purchased},
+                load_profile(profile),
+            )
+            for profile, history, purchased in zip(marks[::2], sets[::2], sets[1::2], strict=True)
+        ]  # fmt: skip
+        return Cached(int(revision or 0), parts, [generation or b"" for generation in marks[1::2]])
+
+    async def _build(self, subject: Subject) -> Part:
+        whose = {"user_id": None, "session_id": None} | {subject.id_name: subject.name}
+        since = self._clock() - timedelta(days=PURCHASE_DAYS)
+        history = await self._events.history_of(**whose, limit=MAX_HISTORY)
+        purchased = await self._events.purchased_by(**whose, since=since)
+        newest = dict(sorted(purchased.items(), key=lambda entry: -entry[1])[:MAX_PURCHASES])
+        profile = await self._catalogue.get_user(subject.name) if subject.kind == "u" else None
+        return Part([to_entry(event) for event in history], newest, profile)
+
+    async def _build_and_keep(self, subject: Subject, generation: bytes) -> Part:
+        """Right for this reader even if a writer came between and it is not kept: who wrote before us was seen."""
+        part = await self._build(subject)
+        history = [x for entry in part.history for x in (entry.occurred_at, dump_entry(entry))]
+        purchased = [x for item_id, at in part.purchased.items() for x in (at, item_id)]
+        arguments = [generation, STATE_TTL_SECONDS, dump_profile(part.profile), len(part.history), *history, *purchased]
+        await self._write(scripts.STORE, {subject: arguments})
+        return part
+
+    async def _write(
+        self, script: str, arguments: Mapping[Subject, Sequence[Any]], trends: Sequence[Event] = ()
+    ) -> bool:
+        """One round trip for all subjects. False: some of it may be missing in Redis."""
+        if not self._server.may_be_asked():
+            return False
+        pipe = self._server.client.pipeline(transaction=False)
+        for subject, values in arguments.items():
+            pipe.eval(script, 4, *subject.keys(self._prefix), *values)
+        try:
+            if arguments:
+                await pipe.execute()
+            await self._trends.add(trends)
+        except FAILURES as error:
+            self._fail("a write", error)
+            return False
+        return True
+
+    def _fail(self, what: str, error: BaseException) -> None:
+        self._server.rest(f"{what}: {type(error).__name__} {error}")
+
+
+async def done(part: Part) -> Part:
+    return part
+
+
+def apply_arguments(events: Sequence[Event]) -> list[Any]:
+    values: list[Any] = [scripts.GENERATION_TTL_SECONDS, MAX_HISTORY, MAX_PURCHASES, len(events)]
+    for event in events:
+        entry = to_entry(event)
+        values += [entry.occurred_at, dump_entry(entry), event.item_id if event.type == "purchase" else ""]
+    return values

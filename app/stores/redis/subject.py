@@ -1,0 +1,78 @@
+"""A user or a session in Redis: its keys, and its state to bytes and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from app.catalogue.item import Consent, User
+from app.feedback.event import Event
+from app.feedback.state import MAX_HISTORY, HistoryEntry
+
+NO_PROFILE = b"-"
+
+
+class Subject(NamedTuple):
+    kind: Literal["u", "s"]
+    name: str
+
+    @property
+    def id_name(self) -> str:
+        return "user_id" if self.kind == "u" else "session_id"
+
+    def keys(self, prefix: str) -> tuple[str, str, str, str]:
+        """State mark, history, purchases, generation: see `scripts`."""
+        return tuple(f"{prefix}:{self.kind}{part}:{self.name}" for part in "mhpg")  # type: ignore[return-value]
+
+
+def subjects(user_id: str | None, session_id: str | None) -> list[Subject]:
+    found = [Subject("u", user_id)] if user_id is not None else []
+    return [*found, Subject("s", session_id)] if session_id is not None else found
+
+
+def dump_entry(entry: HistoryEntry) -> str:
+    """As a set member: the same event gives the same text, so adding it twice changes nothing."""
+    return json.dumps([entry.event_id, entry.item_id, entry.type, entry.occurred_at])
+
+
+def load_entry(member: bytes) -> HistoryEntry:
+    event_id, item_id, kind, at = json.loads(member)
+    return HistoryEntry(item_id, kind, at, event_id)
+
+
+def to_entry(event: Event) -> HistoryEntry:
+    return HistoryEntry(event.item_id, event.type, event.occurred_at.timestamp(), event.event_id)
+
+
+def merge_histories(histories: Iterable[Sequence[HistoryEntry]]) -> tuple[HistoryEntry, ...]:
+    """By time, each event once, the newest MAX_HISTORY."""
+    entries = {entry.event_id: entry for history in histories for entry in history}
+    return tuple(sorted(entries.values(), key=lambda entry: (entry.occurred_at, entry.event_id))[-MAX_HISTORY:])
+
+
+def merge_purchases(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    merged: dict[str, float] = {}
+    for part in parts:
+        for item_id, at in part.items():
+            merged[item_id] = max(at, merged.get(item_id, at))
+    return merged
+
+
+def dump_profile(user: User | None) -> bytes:
+    if user is None:
+        return NO_PROFILE
+    return json.dumps(dataclasses.asdict(user), default=datetime.isoformat).encode()
+
+
+def load_profile(data: bytes) -> User | None:
+    if data == NO_PROFILE:
+        return None
+    values = json.loads(data)
+    values["tags"] = tuple(values["tags"])
+    values["consent"] = Consent(**values["consent"])
+    if values["created_at"] is not None:
+        values["created_at"] = datetime.fromisoformat(values["created_at"])
+    return User(**values)

@@ -1,0 +1,330 @@
+"""The live state follows the stored events, whatever happens to Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.catalogue.item import Consent, User
+from app.embedded.redis import Redis, start_redis
+from app.feedback.event import Event
+from app.feedback.state import MAX_HISTORY, UserState
+from app.stores.postgres.catalogue import PostgresCatalogue
+from app.stores.postgres.engine import create_engine
+from app.stores.postgres.events import PostgresEvents
+from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.redis.live_state import RedisLiveState
+from app.types import utc_now
+
+START = utc_now() - timedelta(hours=2)
+USER = User("u1", "likes tea", 41, tags=("a",), attributes={"k": [1]}, consent=Consent(False, True), created_at=START)
+
+
+def event(event_id: str, minute: float = 0, **more: object) -> Event:
+    values: dict[str, object] = {"type": "click", "item_id": f"i-{event_id}", "user_id": "u1"} | more
+    return Event(event_id=event_id, occurred_at=START + timedelta(minutes=minute), **values)  # type: ignore[arg-type]
+
+
+class Shop:
+    """Stores over one database, and a live state over one Redis; `send` does what the intake does."""
+
+    def __init__(self, engine: AsyncEngine, redis_url: str) -> None:
+        self.events = PostgresEvents(engine)
+        self.catalogue = PostgresCatalogue(engine)
+        self.live = RedisLiveState(
+            redis_url, events=self.events, catalogue=self.catalogue, revisions=PostgresRevisions(engine)
+        )
+
+    async def send(self, *events: Event) -> None:
+        await self.events.append(events)
+        await self.live.apply(events)
+
+    async def ids(self, user_id: str | None = "u1", session_id: str | None = None) -> list[str]:
+        return [entry.event_id for entry in (await self.live.read(user_id, session_id)).history]
+
+
+@asynccontextmanager
+async def open_shop(engine: AsyncEngine, redis_url: str) -> AsyncIterator[Shop]:
+    shop = Shop(engine, redis_url)
+    await shop.live.start()
+    yield shop
+    await shop.live.close()
+
+
+@pytest.fixture
+async def shop(engine: AsyncEngine, redis_url: str) -> AsyncIterator[Shop]:
+    async with open_shop(engine, redis_url) as shop:
+        await is_kept(shop, redis_url)
+        yield shop
+
+
+async def is_kept(shop: Shop, redis_url: str) -> None:
+    """Wait until states are kept in Redis, i.e. until a repair is over."""
+
+    async def probe() -> bool:
+        await shop.live.read("probe", None)
+        with redis.Redis.from_url(redis_url) as client:
+            return bool(client.exists("duoscene:um:probe"))
+
+    await until(probe)
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete("duoscene:um:probe")
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    for _ in range(500):
+        if await condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the condition was not met within 10 s")
+
+
+async def test_nobody_has_an_empty_state(shop: Shop) -> None:
+    assert await shop.live.read(None, None) == UserState()
+    assert await shop.live.read("stranger", "s") == UserState()
+
+
+async def test_a_state_is_built_from_postgres_and_kept_up_by_writers(shop: Shop) -> None:
+    await shop.events.append([event("1"), event("2", 1, type="purchase", item_id="tea")])
+    await shop.catalogue.upsert_users([USER])
+    state = await shop.live.read("u1", None)
+    assert [entry.event_id for entry in state.history] == ["1", "2"]
+    assert state.purchased == {"tea": event("2", 1).occurred_at.timestamp()}
+    assert state.profile == USER
+    await shop.send(event("3", 2), event("4", 0.5, type="purchase", item_id="tea"), event("5", 3, type="impression"))
+    warm = await shop.live.read("u1", None)
+    assert [entry.event_id for entry in warm.history] == ["1", "4", "2", "3"]
+    assert (warm.purchased, warm.profile, warm.degraded) == (state.purchased, USER, ())
+    await shop.live.forget(user_id="u1")
+    assert await shop.live.read("u1", None) == warm
+
+
+async def test_a_warm_read_asks_postgres_nothing(shop: Shop, engine: AsyncEngine) -> None:
+    await shop.send(event("1"))
+    assert await shop.ids() == ["1"]
+    await engine.dispose()
+    shop.live._events = shop.live._catalogue = shop.live._revisions = None  # type: ignore[assignment]
+    assert await shop.ids() == ["1"]
+
+
+async def test_a_user_and_a_session_are_merged(shop: Shop) -> None:
+    await shop.send(event("u", 1), event("s", 2, user_id=None, session_id="s1"), event("both", 3, session_id="s1"))
+    for _ in ("cold", "warm"):
+        assert await shop.ids("u1", "s1") == ["u", "s", "both"]
+        assert await shop.ids(None, "s1") == ["s", "both"]
+    await shop.send(event("more", 4, session_id="s1"))
+    assert await shop.ids("u1", "s1") == ["u", "s", "both", "more"]
+
+
+async def test_odd_ids_are_kept_apart(shop: Shop) -> None:
+    for user_id in ("a:b", "a", "茶 💡", "*", "{x}"):
+        await shop.send(event(f"e{user_id}", user_id=user_id, item_id='{"x"}'))
+        assert await shop.ids(user_id) == [f"e{user_id}"]
+    await shop.live.forget(user_id="*")
+    assert await shop.ids("a") == ["ea"]
+
+
+async def test_history_is_bounded_to_the_newest(shop: Shop) -> None:
+    await shop.send(event("first", -1))
+    await shop.ids()
+    await shop.send(*(event(f"{n:03}", n / 60) for n in range(MAX_HISTORY + 20)))
+    ids = await shop.ids()
+    assert (len(ids), ids[0], ids[-1]) == (MAX_HISTORY, "020", "119")
+    await shop.live.forget(user_id="u1")
+    assert await shop.ids() == ids
+
+
+async def test_an_event_during_a_rebuild_is_not_lost(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The builder reads Postgres, then the event comes, then the builder wants to keep what it read."""
+    await shop.events.append([event("1")])
+    real = shop.events.purchased_by
+    sent = False
+
+    async def event_comes_between(**arguments: object) -> dict[str, float]:
+        nonlocal sent
+        if not sent:
+            sent = True
+            await shop.send(event("2", 1))
+        return await real(**arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shop.events, "purchased_by", event_comes_between)
+    assert await shop.ids() == ["1"]
+    assert sent
+    assert await shop.ids() == ["1", "2"]
+
+
+async def test_reads_and_writes_at_once_end_in_the_truth(shop: Shop) -> None:
+    async def write(n: int) -> None:
+        await shop.send(event(f"{n:02}", n))
+        assert f"{n:02}" in await shop.ids()
+
+    async def read() -> None:
+        for _ in range(30):
+            await shop.ids()
+            await shop.live.forget(user_id="u1")
+
+    await asyncio.gather(*(write(n) for n in range(40)), read())
+    assert await shop.ids() == [f"{n:02}" for n in range(40)]
+
+
+async def test_a_changed_profile_is_seen_after_forget(shop: Shop) -> None:
+    assert (await shop.live.read("u1", None)).profile is None
+    await shop.catalogue.upsert_users([USER])
+    await shop.live.forget(user_id="u1")
+    assert (await shop.live.read("u1", None)).profile == USER
+
+
+async def test_the_catalogue_revision_only_rises(shop: Shop) -> None:
+    await shop.live.announce_catalogue(7)
+    await shop.live.announce_catalogue(5)
+    assert (await shop.live.read(None, None)).catalogue_revision == 7
+
+
+async def test_trends_are_weighed_and_split_by_scenario(shop: Shop) -> None:
+    await shop.send(
+        event("1", item_id="a", scenario="home"),
+        event("2", item_id="b", scenario="home", type="purchase"), event("3", item_id="c", scenario="cart"),
+        event("4", item_id="d", type="dislike"), event("5", item_id="e", scenario="*"),
+    )  # fmt: skip
+    assert [item for item, _ in await shop.live.trending("home", 9)] == ["b", "a"]
+    everywhere = await shop.live.trending(None, 9)
+    assert everywhere[0][0] == "b"
+    assert {item for item, _ in everywhere} == {"a", "b", "c", "e"}
+    assert everywhere[0][1] == pytest.approx(3 * everywhere[1][1])
+    assert [item for item, _ in await shop.live.trending("*", 9)] == ["e"]
+    assert len(await shop.live.trending(None, 1)) == 1
+
+
+async def test_older_events_weigh_less(shop: Shop) -> None:
+    await shop.send(*(event(str(age), -60 * age, item_id=f"{age} h") for age in (0, 6, 12, 30)))
+    scores = dict(await shop.live.trending(None, 9))
+    assert scores.keys() == {"0 h", "6 h", "12 h"}
+    assert scores["6 h"] == pytest.approx(scores["0 h"] / 2)
+    assert scores["12 h"] == pytest.approx(scores["0 h"] / 4)
+
+
+async def test_an_emptied_redis_is_filled_again(shop: Shop, redis_url: str) -> None:
+    await shop.send(event("1", item_id="a", scenario="home"))
+    await shop.ids()
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    assert await shop.ids() == ["1"]
+    await is_kept(shop, redis_url)
+    assert [item for item, _ in await shop.live.trending("home", 9)] == ["a"]
+    assert await shop.ids() == ["1"]
+
+
+async def test_events_written_past_the_intake_are_seen_after_forget_everybody(shop: Shop, redis_url: str) -> None:
+    assert await shop.ids() == []
+    await shop.events.append([event("imported", item_id="a")])
+    assert await shop.ids() == []
+    await shop.live.forget_everybody()
+    assert await shop.ids() == ["imported"]
+    await is_kept(shop, redis_url)
+    assert [item for item, _ in await shop.live.trending(None, 9)] == ["a"]
+
+
+class OwnRedis:
+    """A Redis of one test's own, to be killed and started again."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.server: Redis = start_redis(data_dir)
+        self.url = self.server.url
+
+    def kill(self) -> None:
+        os.kill(self.server.pid, signal.SIGKILL)
+        assert self.server.process is not None
+        self.server.process.wait()
+
+    def freeze(self) -> None:
+        os.kill(self.server.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.server.pid, signal.SIGCONT)
+
+    def start(self) -> None:
+        self.server = start_redis(self.data_dir)
+
+
+@pytest.fixture
+def own_redis() -> Iterator[OwnRedis]:
+    data_dir = Path(tempfile.mkdtemp(prefix="duoscene-redis-"))
+    server = OwnRedis(data_dir)
+    yield server
+    server.server.stop()
+    shutil.rmtree(data_dir, ignore_errors=True)
+
+
+async def test_a_killed_redis_costs_nothing_but_time(engine: AsyncEngine, own_redis: OwnRedis) -> None:
+    async with open_shop(engine, own_redis.url) as shop:
+        await is_kept(shop, own_redis.url)
+        await shop.catalogue.upsert_users([USER])
+        await shop.send(event("1", item_id="a"))
+        assert await shop.ids() == ["1"]
+        own_redis.kill()
+        await shop.send(event("2", 1, item_id="b"))
+        await shop.live.announce_catalogue(99)
+        await shop.live.forget(user_id="u2")
+        state = await shop.live.read("u1", "s1")
+        assert [entry.event_id for entry in state.history] == ["1", "2"]
+        assert (state.profile, state.degraded, state.catalogue_revision) == (USER, (), 0)
+        assert await shop.live.trending(None, 5) == []
+        assert await shop.live.is_reachable() is False
+        own_redis.start()
+        await is_kept(shop, own_redis.url)
+        assert await shop.ids() == ["1", "2"]
+        assert {item for item, _ in await shop.live.trending(None, 5)} == {"a", "b"}
+
+
+async def test_a_redis_restarted_with_old_states_is_not_believed(engine: AsyncEngine, own_redis: OwnRedis) -> None:
+    """Another process wrote while it was down, and this one has missed nothing of its own."""
+    async with open_shop(engine, own_redis.url) as shop:
+        await is_kept(shop, own_redis.url)
+        await shop.send(event("1"))
+        assert await shop.ids() == ["1"]
+        own_redis.server.stop()
+        await shop.events.append([event("2", 1)])
+        own_redis.start()
+        assert await shop.ids() == ["1", "2"]
+        await is_kept(shop, own_redis.url)
+        assert await shop.ids() == ["1", "2"]
+
+
+async def test_a_hung_redis_holds_nobody_and_what_it_missed_is_rebuilt(
+    engine: AsyncEngine, own_redis: OwnRedis
+) -> None:
+    async with open_shop(engine, own_redis.url) as shop:
+        await is_kept(shop, own_redis.url)
+        await shop.send(event("1"))
+        assert await shop.ids() == ["1"]
+        own_redis.freeze()
+        try:
+            async with asyncio.timeout(0.5):
+                assert await shop.ids() == ["1"]
+            await shop.send(event("2", 1))
+            assert await shop.ids() == ["1", "2"]
+        finally:
+            own_redis.thaw()
+        await is_kept(shop, own_redis.url)
+        assert await shop.ids() == ["1", "2"]
+
+
+async def test_without_both_the_state_is_empty_and_degraded(own_redis: OwnRedis) -> None:
+    engine = create_engine("postgresql://nobody@127.0.0.1:1/none")
+    async with open_shop(engine, own_redis.url) as shop:
+        own_redis.kill()
+        state = await shop.live.read("u1", "s1")
+        assert state == UserState(degraded=("user_state",))
+    await engine.dispose()
