@@ -45,6 +45,7 @@ _TABLES = {
 def conform(frame: pl.DataFrame, table: str, file: str) -> tuple[pl.DataFrame, list[Unreadable]]:
     """table: items, users or events. file: named in errors. Raises BadData for a missing or unusable column."""
     wanted = _TABLES[table]
+    given = {inner: there for there, inner in wanted.aliases.items() if there in frame.columns}
     frame = frame.rename(
         {
             there: inner
@@ -64,7 +65,8 @@ def conform(frame: pl.DataFrame, table: str, file: str) -> tuple[pl.DataFrame, l
             columns.append(_absent(name, dtype, len(frame), wanted.defaults.get(name)))
         else:
             series = _cast(frame[name], dtype, file)
-            unreadable += _compare(frame[name], series, wanted.name, file)
+            there = given.get(name, name)
+            unreadable += _compare(frame[name].rename(there), series, wanted.name, file)
             columns.append(series)
     conformed = pl.DataFrame(columns, schema=wanted.schema)
     if table == "events":
@@ -101,7 +103,7 @@ def _cast(series: pl.Series, dtype: pl.DataType, file: str) -> pl.Series:
         return series.fill_null(pl.Series([[]], dtype=dtype)) if isinstance(dtype, pl.List) else series
     try:
         if isinstance(dtype, pl.List):
-            return _to_list(series)
+            return split_lists(series)
         if dtype == TIME:
             return to_times(series)
         if dtype == pl.String:
@@ -131,7 +133,7 @@ def _to_flag(series: pl.Series) -> pl.Series:
     return pl.select(value.alias(series.name)).to_series()
 
 
-def _to_list(series: pl.Series) -> pl.Series:
+def split_lists(series: pl.Series) -> pl.Series:
     """Lists as they are; text as a JSON list, as "Home > Kitchen" (category) or "a|b" or "a, b" (tags)."""
     if isinstance(series.dtype, pl.List):
         return series.cast(pl.List(pl.String)).fill_null(pl.Series([[]], dtype=pl.List(pl.String)))

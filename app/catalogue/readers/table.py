@@ -40,32 +40,52 @@ def read_delimited(
 ) -> pl.DataFrame:
     """Every cell as text, empty cells as null. UTF-8, or latin-1 where the bytes are no UTF-8.
 
+    separator: default is to guess; may be longer than one character where cells are not quoted ("::").
     columns: their names where the file has no header line; more cells than names are left out, fewer are null.
     """
-    content = path.read_bytes()
-    try:
-        head = content[:65_536].decode("utf-8", errors="strict" if len(content) <= 65_536 else "ignore")
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-        head, content = text[:65_536], text.encode("utf-8")
+    text = _decode(path.read_bytes())
     if separator is None:
-        separator = guess_separator(head)
-    return pl.read_csv(
-        io.BytesIO(content.removeprefix(b"\xef\xbb\xbf")),
-        has_header=columns is None,
-        new_columns=list(columns) if columns is not None else None,
-        separator=separator,
-        quote_char=quote,
-        infer_schema=False,
-        truncate_ragged_lines=True,
-    )
+        separator = guess_separator(text)
+    elif len(separator) > 1:
+        text, separator = text.replace(separator, "\x1f"), "\x1f"
+    try:
+        frame = pl.read_csv(
+            io.BytesIO(text.encode("utf-8")),
+            has_header=columns is None,
+            separator=separator,
+            quote_char=quote,
+            infer_schema=False,
+            truncate_ragged_lines=True,
+        )
+    except PolarsError as error:
+        raise BadData(f"{path.name}: cannot be read as csv: {_first_line(error)}") from error
+    return frame if columns is None else _name_columns(frame, columns)
 
 
-def guess_separator(head: str) -> str:
+def _name_columns(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    frame = frame[:, : len(names)]
+    absent = [pl.lit(None, pl.String).alias(name) for name in names[frame.width :]]
+    return frame.rename(dict(zip(frame.columns, names, strict=False))).with_columns(absent)
+
+
+def read_header(path: Path) -> list[str]:
+    """Column names of a CSV file; only its first line is read."""
+    with path.open("rb") as file:
+        line = _decode(file.readline(1_000_000))
+    return [cell.strip() for cell in next(csv.reader([line.rstrip("\r\n")], delimiter=guess_separator(line)), [])]
+
+
+def guess_separator(text: str) -> str:
     """The usual separator that cuts the header line into most cells, quoted cells respected."""
-    first = head.splitlines()[0] if head else ""
+    first = text[: text.find("\n") + 1 or len(text)].rstrip("\r\n")
     return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([first], delimiter=separator), [])))
+
+
+def _decode(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def _first_line(error: Exception) -> str:

@@ -71,7 +71,7 @@ def test_cells_that_cannot_be_read_become_null_and_are_reported(tmp_path: Path) 
         (
             "events_csv",
             "user_id,item_id,event,timestamp\nu,i,view,soon\nu,j,view,later\n",
-            "column occurred_at: none of",
+            "column timestamp: none of its 2 values is a time",
         ),
     ],
 )
