@@ -68,9 +68,9 @@ def database_url(servers: Servers, template_database: str) -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(servers: Servers) -> str:
-    """Url of an empty Redis."""
+    """Url of an empty Redis database: a DUOSCENE_REDIS_URL must name one that may be emptied."""
     with redis.Redis.from_url(servers.redis_url) as client:
-        client.flushall()
+        client.flushdb()
     return servers.redis_url
 
 

@@ -19,7 +19,7 @@ ENTITY_CHUNK = 5_000  # also the most items that share a catalogue revision
 EVENT_CHUNK = 50_000
 NOT_TRAINED_ON = "user_id IN (SELECT user_id FROM users WHERE NOT train)"
 STAGED = {
-    pl.String: "text", pl.Float64: "double precision", pl.Int32: "integer", pl.Boolean: "boolean", pl.Datetime: "timestamptz",
+    pl.String: 'text COLLATE "C"', pl.Float64: "double precision", pl.Int32: "integer", pl.Boolean: "boolean", pl.Datetime: "timestamptz",
 }  # fmt: skip
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -61,6 +64,55 @@ async def test_a_shop_comes_back_equal(store: PostgresShopData) -> None:
     for name in ("items", "users", "events"):
         assert getattr(again, name).to_dicts() == getattr(shop, name).to_dicts()
     assert await store.counts() == {"items": 16, "users": 16, "events": 16}
+
+
+async def test_any_text_comes_back_equal(store: PostgresShopData) -> None:
+    """Random texts, heavy with what CSV, COPY and arrays treat specially."""
+    random = np.random.default_rng(7)
+    special = [ord(letter) for letter in "\",\\\n\r\t{}'; .NULt0"]
+    letters = np.array([*special * 40, *range(1, 0xD800, 97), *range(0xE000, 0x110000, 997)])
+    texts = ["".join(map(chr, random.choice(letters, length))) for length in random.integers(0, 30, 3_000)]
+    rows = [
+        {"event_id": f"{n}|{text}", "type": text, "item_id": text, "session_id": text, "occurred_at": NOON,
+         "context": json.dumps({"k": text})}
+        for n, text in enumerate(texts)
+    ]  # fmt: skip
+    shop = ShopData(frame([], ITEM_SCHEMA), frame([], USER_SCHEMA), frame(rows, EVENT_SCHEMA))
+    await store.load(shop, no_progress)
+    again = (await store.read(for_training=False)).events
+    assert again.drop("context").equals(shop.events.drop("context"))
+    assert [json.loads(text) for text in again["context"]] == [{"k": text} for text in texts]
+
+
+async def test_a_load_and_live_writers_do_not_stop_each_other(
+    store: PostgresShopData, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shop_data, "EVENT_CHUNK", 200)
+    monkeypatch.setattr(shop_data, "ENTITY_CHUNK", 50)
+    names = [f"i{n:03}" for n in range(400)]
+    items = [{"item_id": name, "category": [], "tags": []} for name in names]
+    events = [
+        {
+            "event_id": f"e{n}",
+            "type": "click",
+            "item_id": names[n * 7 % 400],
+            "user_id": f"u{n % 90}",
+            "occurred_at": NOON,
+        }
+        for n in range(2_000)
+    ]
+    shop = ShopData(frame(items, ITEM_SCHEMA), frame([], USER_SCHEMA), frame(events, EVENT_SCHEMA))
+    catalogue, feedback = PostgresCatalogue(engine), PostgresEvents(engine)
+
+    async def write(worker: int) -> None:
+        for n in range(10):
+            await catalogue.upsert_items([Item(name) for name in names[worker * 50 : worker * 50 + 200][::-1]])
+            await feedback.append(
+                [Event(f"{worker}-{n}-{k}", "view", name, NOON, f"u{k}") for k, name in enumerate(names[::-7])]
+            )
+
+    await asyncio.gather(store.load(shop, no_progress), *(write(worker) for worker in range(4)))
+    assert await store.counts() == {"items": 400, "users": 0, "events": 2_000 + 4 * 10 * len(names[::-7])}
 
 
 async def test_an_empty_shop_comes_back_empty(store: PostgresShopData) -> None:
