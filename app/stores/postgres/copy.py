@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.stores.postgres.engine import begin
 
+COPY_SECONDS = 3600.0
 BLOCK_BYTES = 16 * 2**20  # no row may be longer
 READ_TYPES = {pl.String: pa.string(), pl.Float64: pa.float64(), pl.Int32: pa.int32(), pl.Boolean: pa.bool_()}
 
@@ -41,7 +42,7 @@ async def copy_in(driver: asyncpg.Connection[Any], table: str, frame: pl.DataFra
     rows = io.BytesIO()
     frame.write_csv(rows, include_header=False, quote_style="non_numeric", datetime_format="%Y-%m-%dT%H:%M:%S%.6f%:z")
     rows.seek(0)
-    await driver.copy_to_table(table, source=rows, columns=frame.columns, format="csv")
+    await driver.copy_to_table(table, source=rows, columns=frame.columns, format="csv", timeout=COPY_SECONDS)
 
 
 async def copy_out(driver: asyncpg.Connection[Any], table: str, condition: str, schema: pl.Schema) -> pl.DataFrame:
@@ -49,7 +50,7 @@ async def copy_out(driver: asyncpg.Connection[Any], table: str, condition: str, 
     fields = ", ".join(exported(name, kind) for name, kind in schema.items())
     query = f"SELECT {fields} FROM {table} {condition}"  # noqa: S608 - names and conditions of our own
     with tempfile.TemporaryFile() as rows:
-        await driver.copy_from_query(query, output=rows, format="csv")
+        await driver.copy_from_query(query, output=rows, format="csv", timeout=COPY_SECONDS)
         rows.seek(0)
         return await asyncio.to_thread(parse, rows, schema)
 

@@ -18,7 +18,8 @@ from app.errors import BadSettings, Invalid, Unavailable
 
 CONNECT_SECONDS = 3.0
 POOL_WAIT_SECONDS = 3.0
-STATEMENT_SECONDS = 30
+STATEMENT_SECONDS = 30.0
+SILENCE_SECONDS = 5.0  # the server ends a statement by itself; one that is silent for so much longer is gone
 # sqlstates: connection lost, out of connections or disk or memory, shut down or cancelled, wrong login, read-only standby,
 # no such database, database closed to connections
 LOST = ("08", "53", "57", "28", "25006", "3D000", "55000")
@@ -44,9 +45,19 @@ def async_url(database_url: str) -> URL:
 
 
 def create_engine(
-    database_url: str, *, pool_size: int = 8, max_overflow: int = 8, application: str = "duoscene"
+    database_url: str,
+    *,
+    pool_size: int = 8,
+    max_overflow: int = 8,
+    statement_seconds: float = STATEMENT_SECONDS,
+    application: str = "duoscene",
 ) -> AsyncEngine:
     """Nothing is connected yet. At most pool_size + max_overflow connections, then callers wait POOL_WAIT_SECONDS."""
+    settings = {
+        "application_name": application,
+        "statement_timeout": str(round(statement_seconds * 1000)),
+        "timezone": "UTC",
+    }
     return create_async_engine(
         async_url(database_url),
         pool_size=pool_size,
@@ -56,8 +67,8 @@ def create_engine(
         pool_recycle=1800,
         connect_args={
             "timeout": CONNECT_SECONDS,
-            "server_settings": {"application_name": application, "statement_timeout": str(STATEMENT_SECONDS * 1000),
-                                "timezone": "UTC"},
+            "command_timeout": statement_seconds + SILENCE_SECONDS,
+            "server_settings": settings,
         },
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 import migrations
 from app.stores.postgres.engine import create_engine, lost_database_is_unavailable
 
+MIGRATION_SECONDS = 3600.0
 LOCK = 0x6475_6F73  # "duos": the advisory lock all our processes agree on
 
 
@@ -24,11 +25,12 @@ def migrate(database_url: str, revision: str = "head") -> None:
 
 
 async def _migrate(database_url: str, revision: str) -> None:
-    engine = create_engine(database_url, pool_size=1, application="duoscene-migrate")
+    engine = create_engine(
+        database_url, pool_size=1, statement_seconds=MIGRATION_SECONDS, application="duoscene-migrate"
+    )
     try:
         with lost_database_is_unavailable():
             async with engine.begin() as connection:
-                await connection.execute(text("SET LOCAL statement_timeout = 0"))
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
                 await connection.run_sync(run_alembic, revision)
     finally:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, USER_SCHEMA, ShopData
 from app.errors import BadData
-from app.stores.postgres.copy import begin_copy, copy_in, copy_out
+from app.stores.postgres.copy import COPY_SECONDS, begin_copy, copy_in, copy_out
 from app.stores.postgres.engine import begin
 from app.types import Progress
 
@@ -132,9 +132,9 @@ async def write_chunk(engine: AsyncEngine, schema: pl.Schema, chunk: pl.DataFram
     async with begin_copy(engine, one_snapshot=False) as driver:
         await driver.execute(f"CREATE TEMPORARY TABLE given (place integer, {columns}) ON COMMIT DROP")
         await copy_in(driver, "given", chunk.with_columns(lists).with_row_index("place"))
-        status = await driver.execute(statement)
+        status = await driver.execute(statement, timeout=COPY_SECONDS)
         for statement_after in more:
-            await driver.execute(statement_after)
+            await driver.execute(statement_after, timeout=COPY_SECONDS)
     return int(status.rpartition(" ")[2])
 
 

@@ -7,13 +7,15 @@ import dataclasses
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalogue.item import Consent, Item, User
 from app.errors import Invalid, Unavailable
 from app.feedback.event import Event
+from app.stores.postgres import engine as engine_module
 from app.stores.postgres.catalogue import PostgresCatalogue
-from app.stores.postgres.engine import create_engine
+from app.stores.postgres.engine import begin, create_engine, is_reachable
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.revisions import PostgresRevisions
 
@@ -160,9 +162,31 @@ async def test_text_that_postgres_cannot_hold_is_invalid(store: PostgresCatalogu
     assert await store.get_item("a") is None
 
 
+async def test_a_statement_that_takes_too_long_is_unavailable(database_url: str) -> None:
+    engine = create_engine(database_url, statement_seconds=0.2)
+    with pytest.raises(Unavailable):
+        async with begin(engine) as connection:
+            await connection.execute(text("SELECT pg_sleep(5)"))
+    assert await is_reachable(engine)
+    await engine.dispose()
+
+
+async def test_a_pool_without_a_free_connection_is_unavailable(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "POOL_WAIT_SECONDS", 0.1)
+    engine = create_engine(database_url, pool_size=1, max_overflow=0)
+    async with engine.connect():
+        with pytest.raises(Unavailable):
+            await PostgresCatalogue(engine).get_item("a")
+    assert await PostgresCatalogue(engine).get_item("a") is None
+    await engine.dispose()
+
+
 async def test_no_database_is_unavailable() -> None:
     engine = create_engine("postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(Unavailable) as caught:
         await PostgresCatalogue(engine).get_item("a")
     assert caught.value.code == "store_unavailable"
+    assert not await is_reachable(engine)
     await engine.dispose()
