@@ -5,13 +5,16 @@ A mistake of the caller or of the surroundings is one line on stderr and exit co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from app.console import show_error
 from app.errors import DuosceneError
+from app.learning.jobs import Activation, JobMode
+from app.threads import all_cores, limit_threads
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -28,10 +31,102 @@ class OneLineErrors(TyperGroup):
 
 app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Self-hosted, online, multi-scenario recommendations for storefronts.")  # fmt: skip
+keys_app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, help="API keys.")
+app.add_typer(keys_app, name="keys")
 
 
-@app.callback()
-def main() -> None: ...
+@app.command()
+def up(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where everything is kept; default: DUOSCENE_DATA_DIR or ./data")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="0: any free port; default: DUOSCENE_PORT or 8000")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="'sample', or a folder or file to import at the first start")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="API processes")] = None,
+) -> None:
+    """Everything in one process tree: stores, migrations, first data and training, worker, API."""
+    settings = settings_with(data_dir=data_dir and data_dir.resolve(), port=port, workers=workers)
+    from app.up import run_up
+
+    run_up(settings, dataset)
+
+
+@app.command()
+def serve() -> None:
+    """The API alone, at DUOSCENE_HOST and DUOSCENE_PORT, in DUOSCENE_WORKERS processes."""
+    settings = settings_with()
+    limit_threads(settings.num_threads, default=1)
+    from app.commands import serve_api
+
+    serve_api(settings)
+
+
+@app.command()
+def worker() -> None:
+    """The background worker alone: runs retraining jobs, one after the other."""
+    settings = settings_with()
+    limit_threads(settings.num_threads, default=all_cores())
+    from app.commands import run_worker
+
+    run_worker(settings)
+
+
+@app.command()
+def train(
+    mode: Annotated[JobMode, typer.Option(help="incremental starts from the live model")] = "full",
+    activate: Annotated[Activation, typer.Option(help="auto: the gate decides")] = "auto",
+) -> None:
+    """One retraining run with progress."""
+    settings = settings_with()
+    limit_threads(settings.num_threads, default=all_cores())
+    from app.commands import train as run
+
+    if not run(settings, mode, activate):
+        raise typer.Exit(1)
+
+
+@keys_app.command("create")
+def keys_create(
+    scopes: Annotated[str, typer.Option(help="recommend,feedback,catalog,admin (admin implies all)")],
+    name: Annotated[str, typer.Option(help="Who or what the key is for")] = "",
+) -> None:
+    """Make an API key and print it. It cannot be read again."""
+    from app.commands import make_key
+
+    make_key(settings_with(), name, [scope.strip() for scope in scopes.split(",") if scope.strip()])
+
+
+@keys_app.command("list")
+def keys_list() -> None:
+    """All keys, oldest first; never the keys themselves."""
+    from app.commands import list_keys
+
+    list_keys(settings_with())
+
+
+@keys_app.command("revoke")
+def keys_revoke(key_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Refuse a key from now on, in every API process within 2 seconds."""
+    from app.commands import revoke_key
+
+    revoke_key(settings_with(), key_id)
+
+
+@app.command()
+def doctor(
+    settings: Annotated[bool, typer.Option("--settings", help="List every setting, its value and its meaning")] = False,
+) -> None:
+    """Check settings, connections, model, index and disk; say what to do. Exit code 1 if something is broken."""
+    from app.doctor import examine, list_settings
+
+    if settings:
+        list_settings(settings_with())
+    elif not examine(settings_with()):
+        raise typer.Exit(1)
 
 
 def settings_with(**options: object) -> Settings:

@@ -32,7 +32,9 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
             yield
             return
         known = settings or load_settings()
-        open_services = import_module("app.wiring").open_services  # loads torch: who brings services needs none of it
+        open_services = import_module(
+            "app.wiring.services"
+        ).open_services  # loads torch: who brings services needs none of it
         configure_logging(known.log_level, known.log_format)
         async with open_services(known) as opened:
             app.state.services = opened

@@ -14,7 +14,13 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 LogFormat = Literal["json", "console"]
-QUIET = {"uvicorn.access": logging.WARNING, "httpx": logging.WARNING, "alembic.runtime.migration": logging.WARNING}
+QUIET = {
+    "faiss.loader": logging.WARNING,
+    "sentence_transformers": logging.WARNING,
+    "uvicorn.access": logging.WARNING,
+    "httpx": logging.WARNING,
+    "alembic.runtime.migration": logging.WARNING,
+}
 
 
 def configure_logging(level: str, log_format: LogFormat) -> None:

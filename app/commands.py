@@ -1,0 +1,150 @@
+"""What the commands of the command line do, apart from `up` and `doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from types import FrameType
+from typing import TypeVar
+
+from rich.markup import escape
+from rich.table import Table
+
+from app.access.key_ring import NewKey, create_key
+from app.console import console, progress_bar, show_ending, watch_job
+from app.errors import NotFound
+from app.learning.job_progress import JobProgress
+from app.learning.jobs import Activation, Job, JobMode
+from app.learning.worker import Worker
+from app.observability.logs import configure_logging
+from app.settings import Settings, put_into_environment
+from app.wiring.servers import use_servers
+from app.wiring.stores import Stores, open_stores
+
+API_GRACE_SECONDS = 8
+T = TypeVar("T")
+WORKER_NICENESS = 10  # the API answers first when both want the same core
+
+
+def serve_api(settings: Settings) -> None:
+    """Until a signal. The API processes read their settings from the environment again."""
+    import uvicorn
+
+    signal.signal(signal.SIGTERM, _leave)  # uvicorn stops in order and then raises the signal again
+    with ExitStack() as stack:
+        servers = stack.enter_context(use_servers(settings))
+        put_into_environment(servers.settings, "database_url", "redis_url")
+        if settings.workers > 1:
+            stack.enter_context(shared_metrics())
+        uvicorn.run(
+            "app.main:create_app", factory=True, host=settings.host, port=settings.port, workers=settings.workers,
+            log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=API_GRACE_SECONDS,
+        )  # fmt: skip
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+@contextlib.contextmanager
+def shared_metrics() -> Iterator[None]:
+    """A place where the API processes add up their counters; a new start counts from 0 like any process."""
+    with tempfile.TemporaryDirectory(prefix="duoscene-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
+
+
+def run_worker(settings: Settings) -> None:
+    """Until a signal. The running job fails then, and the process leaves even if its training does not listen."""
+    configure_logging(settings.log_level, settings.log_format)
+    os.nice(WORKER_NICENESS)
+    with use_servers(settings) as servers:
+        asyncio.run(_run_worker(servers.settings))
+    logging.shutdown()
+    os._exit(0)  # a training thread that is still in a long step must not hold up the exit
+
+
+async def _run_worker(settings: Settings) -> None:
+    from app.wiring.training import open_worker
+
+    async with open_worker(settings) as worker:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+        await worker.run_forever()
+
+
+def train(settings: Settings, mode: JobMode, activation: Activation) -> bool:
+    """One retraining run in this process, through the queue. False if it gave no model."""
+    with use_servers(settings) as servers:
+        return asyncio.run(_train(servers.settings, mode, activation))
+
+
+async def _train(settings: Settings, mode: JobMode, activation: Activation) -> bool:
+    from app.wiring.training import open_worker
+
+    async with open_stores(settings) as stores, open_worker(settings) as worker:
+        job = await stores.jobs.create(mode, reason="duoscene train", activation=activation)
+        if not await _run_here(worker, job):
+            console.print("A worker has taken the job; watching it.")
+            return show_ending(await watch_job(stores.jobs, job.job_id))
+        ended = await stores.jobs.get(job.job_id)
+        if ended is None:
+            raise NotFound(f"job {job.job_id} is gone", code="job_not_found")
+        return show_ending(ended)
+
+
+async def _run_here(worker: Worker, job: Job) -> bool:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+    with progress_bar() as bar:
+
+        def draw(progress: JobProgress) -> None:
+            bar.move(progress.stage, progress.fraction, progress.eta_seconds())
+
+        return await worker.run_one(job.job_id, draw)
+
+
+def make_key(settings: Settings, name: str, scopes: list[str]) -> None:
+    """Raises Invalid for an unknown scope."""
+
+    async def make(stores: Stores) -> NewKey:
+        return await create_key(stores.keys, name, scopes)
+
+    key = with_stores(settings, make)
+    console.print(f"id      {key.record.key_id}\nscopes  {', '.join(sorted(key.record.scopes))}", markup=False)
+    console.print(f"key     {key.secret}", markup=False)
+    console.print("Keep it now: it is not stored and cannot be shown again.")
+
+
+def list_keys(settings: Settings) -> None:
+    table = Table("id", "name", "scopes", "created", "revoked")
+    for key in with_stores(settings, lambda stores: stores.keys.all()):
+        revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
+        table.add_row(
+            key.key_id, escape(key.name), ", ".join(sorted(key.scopes)), f"{key.created_at:%Y-%m-%d %H:%M}", revoked
+        )
+    console.print(table)
+
+
+def revoke_key(settings: Settings, key_id: str) -> None:
+    """Raises NotFound for a key that is unknown or revoked already."""
+    if not with_stores(settings, lambda stores: stores.keys.revoke(key_id)):
+        raise NotFound(f"there is no live key {key_id!r}; `duoscene keys list` shows all", code="key_not_found")
+    console.print(f"revoked {key_id}", markup=False)
+
+
+def with_stores(settings: Settings, use: Callable[[Stores], Awaitable[T]]) -> T:
+    """The result of `use` with the stores open, their servers running and their schema current."""
+
+    async def run(running: Settings) -> T:
+        async with open_stores(running) as stores:
+            return await use(stores)
+
+    with use_servers(settings) as servers:
+        return asyncio.run(run(servers.settings))

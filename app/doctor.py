@@ -1,0 +1,120 @@
+"""`duoscene doctor`: is everything there that the service needs, and what to do about what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from dataclasses import dataclass
+
+from rich.markup import escape
+from rich.table import Table
+
+from app.console import console
+from app.errors import BadArtifact, DuosceneError
+from app.retrieval.snapshot import Snapshot
+from app.settings import PREFIX, Settings
+from app.wiring.encoding import artifacts_of
+from app.wiring.live_state import open_live_state
+from app.wiring.servers import use_servers
+from app.wiring.stores import Stores, open_stores
+
+MIN_FREE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """advice: what to do; empty when all is well. is_broken: the service cannot work like this."""
+
+    what: str
+    found: str
+    advice: str = ""
+    is_broken: bool = False
+
+
+def examine(settings: Settings) -> bool:
+    """Print every finding. False if something is broken."""
+    findings = [check_disk(settings), *check_servers(settings)]
+    table = Table("", "what", "found", "what to do")
+    for finding in findings:
+        mark = "[red]✗[/]" if finding.is_broken else "[yellow]![/]" if finding.advice else "[green]✓[/]"
+        table.add_row(mark, finding.what, escape(finding.found), escape(finding.advice))
+    console.print(table)
+    return not any(finding.is_broken for finding in findings)
+
+
+def check_disk(settings: Settings) -> Finding:
+    folder = settings.data_dir.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    advice = "" if free >= MIN_FREE_BYTES else f"free at least {MIN_FREE_BYTES >> 30} GiB, or set {PREFIX}DATA_DIR"
+    return Finding("disk", f"{free / (1 << 30):.1f} GiB free for {settings.data_dir}", advice)
+
+
+def check_servers(settings: Settings) -> list[Finding]:
+    try:
+        with use_servers(settings) as servers:
+            return asyncio.run(check_contents(servers.settings))
+    except DuosceneError as error:
+        return [
+            Finding("PostgreSQL and Redis", error.detail, f"check {PREFIX}DATABASE_URL and {PREFIX}REDIS_URL", True)
+        ]
+
+
+async def check_contents(settings: Settings) -> list[Finding]:
+    async with open_stores(settings) as stores:
+        return [
+            Finding("PostgreSQL", "answers, schema is current"),
+            await check_redis(settings, stores),
+            await check_data(stores),
+            await check_model(stores, settings),
+            await check_keys(stores, settings),
+        ]
+
+
+async def check_redis(settings: Settings, stores: Stores) -> Finding:
+    async with open_live_state(settings, stores) as live_state:
+        if await live_state.is_reachable():
+            return Finding("Redis", "answers")
+    return Finding("Redis", "does not answer: slates go on without recent events", f"check {PREFIX}REDIS_URL")
+
+
+async def check_data(stores: Stores) -> Finding:
+    counts = await stores.shop_data.counts()
+    found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return Finding("data", found, "" if counts["items"] else "import some: duoscene import PATH")
+
+
+async def check_model(stores: Stores, settings: Settings) -> Finding:
+    live = await stores.versions.live()
+    if live is None:
+        return Finding("model", "none is live: slates are popular and new items", "train one: duoscene train")
+    try:
+        directory = await asyncio.to_thread(artifacts_of(settings).fetch, live.version)
+        snapshot = await asyncio.to_thread(Snapshot.load, directory)
+    except BadArtifact as error:
+        return Finding("model", error.detail, "roll back or train again: duoscene train", True)
+    return Finding("model", f"{live.version}, {len(snapshot.item_ids):,} items, index and checksums are sound")
+
+
+async def check_keys(stores: Stores, settings: Settings) -> Finding:
+    live = [key for key in await stores.keys.all() if key.revoked_at is None]
+    is_open = settings.admin_key is not None or any("admin" in key.scopes for key in live)
+    return Finding(
+        "API keys", f"{len(live)} in use", "" if is_open else "make one: duoscene keys create --scopes admin"
+    )
+
+
+def list_settings(settings: Settings) -> None:
+    table = Table("variable", "value", "default", "meaning")
+    for name, field in type(settings).model_fields.items():
+        default = "" if field.default_factory or field.default is None else str(field.default)
+        value = "" if (set_to := getattr(settings, name)) is None else hide_password(str(set_to))
+        table.add_row(PREFIX + name.upper(), escape(value), escape(default), escape(field.description or ""))
+    console.print(table)
+
+
+def hide_password(value: str) -> str:
+    """postgresql://user:word@host -> postgresql://user:***@host"""
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", value)

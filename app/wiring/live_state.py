@@ -1,0 +1,27 @@
+"""The live user state in Redis, derived from Postgres."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from app.feedback.event import EVENT_WEIGHTS
+from app.settings import Settings
+from app.stores.redis.live_state import RedisLiveState
+from app.wiring.stores import Stores, redis_url_of
+
+
+@contextlib.asynccontextmanager
+async def open_live_state(settings: Settings, stores: Stores) -> AsyncIterator[RedisLiveState]:
+    live_state = RedisLiveState(
+        redis_url_of(settings),
+        events=stores.events,
+        catalogue=stores.catalogue,
+        revisions=stores.revisions,
+        weights={**EVENT_WEIGHTS, **settings.event_types},
+    )
+    await live_state.start()
+    try:
+        yield live_state
+    finally:
+        await live_state.close()

@@ -1,0 +1,81 @@
+"""All that one API process needs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack
+
+from app.access.key_ring import KeyRing
+from app.api.services import Health, Services
+from app.errors import Unavailable
+from app.feedback.impressions import ImpressionWriter
+from app.feedback.intake import FeedbackIntake
+from app.retrieval.sources import SOURCE_NAMES
+from app.scenarios.registry import ScenarioRegistry
+from app.serving.follower import Follower
+from app.serving.live import Live
+from app.serving.profiles import ProfileTexts
+from app.serving.recommender import Recommender
+from app.settings import Settings
+from app.wiring.encoding import artifacts_of, open_encoder
+from app.wiring.live_state import open_live_state
+from app.wiring.stores import open_stores
+
+
+@contextlib.asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """All that one API process needs; opened in this order, closed in the opposite one, so that what was accepted is written."""
+    async with AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(open_stores(settings))
+        live_state = await stack.enter_async_context(open_live_state(settings, stores))
+        encoder = open_encoder(settings, stores)
+        scenarios = ScenarioRegistry(stores.scenarios, SOURCE_NAMES)
+        keys = KeyRing(stores.keys, settings.admin_key.get_secret_value() if settings.admin_key else None)
+        live = Live(encoder)
+        follower = Follower(
+            live,
+            encoder=encoder,
+            revisions=stores.revisions,
+            catalogue=stores.catalogue,
+            versions=stores.versions,
+            artifacts=artifacts_of(settings),
+            scenarios=scenarios,
+            keys=keys,
+        )
+        intake = FeedbackIntake(stores.events, live_state, settings.max_pending_events)
+        impressions = ImpressionWriter(stores.impressions)
+        for part in (impressions, intake, follower):
+            await part.start()
+            stack.push_async_callback(part.close)
+        recommender = Recommender(live, follower, scenarios, live_state, ProfileTexts(encoder), impressions.write)
+        stack.callback(recommender.close)
+
+        async def health() -> Health:
+            return Health(
+                ready=follower.is_ready,
+                model_version=live.current.model_version,
+                postgres=await answers(stores.revisions.read()),
+                redis=await live_state.is_reachable(),
+            )
+
+        yield Services(
+            settings=settings,
+            catalogue=stores.catalogue,
+            intake=intake,
+            live_state=live_state,
+            recommender=recommender,
+            scenarios=scenarios,
+            jobs=stores.jobs,
+            versions=stores.versions,
+            keys=keys,
+            health=health,
+        )
+
+
+async def answers(question: Awaitable[object]) -> bool:
+    try:
+        await question
+    except Unavailable:
+        return False
+    return True
