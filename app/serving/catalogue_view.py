@@ -94,7 +94,7 @@ class CatalogueView:
         rows = np.flatnonzero(allowed_R)
         if len(rows) > num:
             rows = rows[np.argpartition(since_R[rows], len(rows) - num)[-num:]]
-        return rows[np.lexsort((rows, -since_R[rows]))]
+        return rows[np.lexsort((rows, ~since_R[rows]))]  # ~: negation that cannot overflow
 
     def apply(self, changes: ItemChanges) -> CatalogueView:
         """What changed, on the rows the items have; new items get a row. Cost: about 20 ms for 1,000 items."""

@@ -18,8 +18,10 @@ from app.catalogue.item import Item, ItemChanges
 from app.encoding.encoder import Encoder
 from app.errors import BadArtifact
 from app.features.texts import PROMPT_VERSION, item_text, scenario_text
+from app.features.users import fold_users
 from app.retrieval.columns import Columns
 from app.retrieval.snapshot import ScenarioTable, Snapshot
+from app.retrieval.sources import SOURCE_NAMES
 from app.retrieval.space import ItemSpace
 from app.scenarios.scenario import Scenario
 from app.serving.catalogue_view import CatalogueView
@@ -111,6 +113,7 @@ class ServingState:
         view = CatalogueView(snapshot.manifest.catalogue_revision, columns, snapshot.item_ids, snapshot.row_of)
         table = make_table(encoder, snapshot, scenarios)
         model = LiveModel(snapshot, snapshot.space(), np.zeros(0, np.bool_), tuple(scenarios), table)
+        warm_up(model)
         return cls(encoder, LiveSnapshot(view, model), vectors=dict(known))
 
     async def apply(self, changes: ItemChanges) -> None:
@@ -221,6 +224,12 @@ def vector_key(item: Item) -> str:
 
 def make_table(encoder: Encoder, snapshot: Snapshot, scenarios: Sequence[Scenario]) -> ScenarioTable:
     return snapshot.scenarios(scenarios, encoder.encode([scenario_text(scenario) for scenario in scenarios]))
+
+
+def warm_up(model: LiveModel) -> None:
+    """What is built at first use is built here, so that no request after a swap waits for it."""
+    nobody = fold_users([[]], [0.0], np.zeros((1, model.snapshot.manifest.text_dim), np.float32), [0])
+    model.snapshot.recommend(nobody, model.space, model.table, 1, weights=[dict.fromkeys(SOURCE_NAMES, 1.0)])
 
 
 def check_encoder(snapshot: Snapshot, encoder: Encoder) -> None:

@@ -72,7 +72,7 @@ class Recommender:
         if draft.live.model is None:
             degraded.append("model")
         if draft.is_short:
-            trending = [item_id for item_id, _ in await self.live_state.trending(scenario.name, NUM_TRENDING)]
+            trending = await self._trending(scenario.name)
             await self._in_thread(complete_slate, draft, trending, self._scenario_or_none)
         draft.timings_ms |= {"state": round(state_ms, 3), "total": round((perf_counter() - begin) * 1e3, 3)}
 
@@ -80,6 +80,11 @@ class Recommender:
         if slate.items:
             self.record(impression_of(slate, request, asked.now))
         return slate
+
+    async def _trending(self, scenario: str) -> list[str]:
+        """Of this placement, then of the whole shop."""
+        lists = [await self.live_state.trending(where, NUM_TRENDING) for where in (scenario, None)]
+        return list(dict.fromkeys(item_id for found in lists for item_id, _ in found))
 
     def close(self) -> None:
         self._threads.shutdown()

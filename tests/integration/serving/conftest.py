@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.key_ring import KeyRing
@@ -22,22 +23,25 @@ from app.catalogue.item import Item
 from app.catalogue.records import frame_of
 from app.catalogue.shop_data import EVENT_SCHEMA, USER_SCHEMA, ShopData
 from app.encoding.encoder import Encoder
-from app.errors import BadArtifact
 from app.feedback.event import Event, Impression
-from app.feedback.state import UserState
+from app.feedback.state import LiveState, UserState
 from app.learning.dataset import interactions
-from app.learning.fit import FitConfig, fit
+from app.learning.fit import Choices, FitConfig, extend
 from app.learning.inputs import encode_inputs
-from app.learning.training import TrainingConfig
+from app.learning.training import Trainer, TrainingConfig, tower_config
+from app.model.towers import Towers
 from app.release.version import ModelVersion
+from app.retrieval.fusion import Fusion
 from app.retrieval.snapshot import Snapshot
 from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.defaults import READY_MADE
 from app.scenarios.registry import ScenarioRegistry
+from app.scenarios.scenario import Scenario
 from app.serving.follower import Follower
 from app.serving.live import Live
 from app.serving.profiles import ProfileTexts
 from app.serving.recommender import Recommender
+from app.stores.artifacts import LocalArtifacts
 from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.keys import PostgresKeys
 from app.stores.postgres.revisions import PostgresRevisions
@@ -97,36 +101,23 @@ def encoder() -> Encoder:
 def shop() -> ShopData:
     items = make_items()
     events = make_events(items)
-    users = events.select("user_id").unique(maintain_order=True)
-    columns = [
-        users["user_id"] if name == "user_id" else pl.lit(None, kind).alias(name) for name, kind in USER_SCHEMA.items()
-    ]
-    return ShopData(
-        frame_of(items), users.select(columns).with_columns(pl.lit([], pl.List(pl.String)).alias("tags")), events
-    )
+    texts = ["I like fishing on rivers and at sea." if n % 2 else "I love cooking at home." for n in range(80)]
+    rows = [dict.fromkeys(USER_SCHEMA) | {"user_id": f"u{n}", "text": text, "tags": []} for n, text in enumerate(texts)]
+    return ShopData(frame_of(items), pl.DataFrame(rows, schema=USER_SCHEMA), events)
 
 
 @pytest.fixture(scope="session")
 def trained(shop: ShopData, encoder: Encoder) -> Snapshot:
     """The model of `shop`, as of catalogue revision 1."""
     data = interactions(shop)
-    config = FitConfig(training=TrainingConfig(epochs=8, seed=3), encoder_key=encoder.key, catalogue_revision=1)
-    return fit(data, encode_inputs(shop, data, encoder, no_progress, READY_MADE), config, no_progress)
-
-
-class Folder:
-    """An artifact store on a local folder."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def publish(self, directory: Path, version: str) -> None:
-        directory.rename(self.directory / version)
-
-    def fetch(self, version: str) -> Path:
-        if not (self.directory / version).is_dir():
-            raise BadArtifact(f"model {version} is missing")
-        return self.directory / version
+    inputs = encode_inputs(shop, data, encoder, no_progress, READY_MADE)
+    torch.manual_seed(3)
+    towers = Towers(tower_config(data, inputs))
+    training = TrainingConfig(epochs=15, learning_rate=6e-3, seed=3)
+    Trainer(data, inputs, towers, training).run(no_progress)
+    config = FitConfig(training=training, encoder_key=encoder.key, catalogue_revision=1)
+    untuned = Choices(epochs=2, item_cf_decay=0.95, half_life_days=30.0, fusion=Fusion(), report={})
+    return extend(towers, data, inputs, config, untuned, no_progress)
 
 
 @dataclass
@@ -168,17 +159,19 @@ class Shop:
     catalogue: PostgresCatalogue
     versions: PostgresVersions
     scenarios: PostgresScenarios
-    artifacts: Folder
+    artifacts: LocalArtifacts
     encoder: Encoder
 
     async def release(self, snapshot: Snapshot, version: str) -> None:
         manifest = replace(snapshot.manifest, version=version)
-        replace(snapshot, manifest=manifest).save(self.artifacts.directory / version)
+        replace(snapshot, manifest=manifest).save(self.artifacts.place(version))
         await self.versions.add(ModelVersion(version, NOW, "full", verdict="passed"))
         await self.versions.activate(version)
 
     @asynccontextmanager
-    async def process(self, *, start: bool = True, **parts: Any) -> AsyncIterator[Process]:
+    async def process(
+        self, *, start: bool = True, live_state: LiveState | None = None, **parts: Any
+    ) -> AsyncIterator[Process]:
         live, shoppers, impressions = Live(self.encoder), Shoppers(), list[Impression]()
         registry = ScenarioRegistry(self.scenarios, SOURCE_NAMES)
         given: dict[str, Any] = {
@@ -191,7 +184,7 @@ class Shop:
             live,
             follower,
             registry,
-            shoppers,
+            live_state or shoppers,
             ProfileTexts(self.encoder),
             impressions.append,  # type: ignore[arg-type]
         )
@@ -209,7 +202,7 @@ async def empty_shop(engine: AsyncEngine, encoder: Encoder, tmp_path: Path) -> S
         PostgresCatalogue(engine),
         PostgresVersions(engine),
         PostgresScenarios(engine),
-        Folder(tmp_path),
+        LocalArtifacts(tmp_path),
         encoder,
     )
 
@@ -222,7 +215,12 @@ async def open_shop(empty_shop: Shop, shop: ShopData, trained: Snapshot) -> Shop
     return empty_shop
 
 
+BY_TASTE = Scenario("by_taste", "What fits this person.", {"two_tower": 1.0}, n=10)
+
+
 @pytest.fixture
 async def serving(open_shop: Shop) -> AsyncIterator[Process]:
+    """The scenario `by_taste` shows what the towers alone say."""
+    await open_shop.scenarios.put(BY_TASTE)
     async with open_shop.process() as process:
         yield process

@@ -1,0 +1,44 @@
+import asyncio
+
+import numpy as np
+import pytest
+
+from app.encoding.encoder import Encoder
+from app.serving.profiles import ProfileTexts
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder()
+
+
+class Counting:
+    """The real encoder, with a note of what it was asked."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder, self.calls = encoder, list[list[str]]()
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        self.calls.append(texts)
+        if "bad" in texts:
+            raise ValueError("cannot encode")
+        return self.encoder.encode(texts)
+
+
+async def test_concurrent_texts_share_calls_and_are_remembered(encoder):
+    counting = Counting(encoder)
+    profiles = ProfileTexts(counting)  # type: ignore[arg-type]
+    texts = [f"I like number {n % 10}" for n in range(40)]
+    vectors = await asyncio.gather(*map(profiles.vector, texts))
+    assert len(counting.calls) <= 2
+    assert sum(map(len, counting.calls)) == 10
+    np.testing.assert_allclose(vectors[13], encoder.encode([texts[13]])[0], atol=0.02)
+    await profiles.vector(texts[5])
+    assert sum(map(len, counting.calls)) == 10
+
+
+async def test_a_failing_call_reaches_its_waiters_only(encoder):
+    profiles = ProfileTexts(Counting(encoder))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="cannot encode"):
+        await profiles.vector("bad")
+    assert (await profiles.vector("good")).shape == (384,)
