@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -32,9 +31,8 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
             yield
             return
         known = settings or load_settings()
-        open_services = import_module(
-            "app.wiring.services"
-        ).open_services  # loads torch: who brings services needs none of it
+        from app.wiring.services import open_services  # here: who brings services need not wait for torch
+
         configure_logging(known.log_level, known.log_format)
         async with open_services(known) as opened:
             app.state.services = opened

@@ -40,12 +40,18 @@ def require_scope(key: ApiKey, scope: Scope, what: str = "this call") -> None:
 
 
 class RequireScope:
-    """A FastAPI dependency: the key of the caller, who holds `scope`."""
+    """A FastAPI dependency: only callers whose key holds `scope` come through; see `caller_of`."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    async def __call__(self, request: Request) -> ApiKey:
+    async def __call__(self, request: Request) -> None:
         key = authenticate(request)
         require_scope(key, self.scope)
-        return key
+        request.state.caller = key
+
+
+def caller_of(request: Request) -> ApiKey:
+    """The key that `RequireScope` let through."""
+    caller: ApiKey = request.state.caller
+    return caller

@@ -26,7 +26,7 @@ class FeedbackIntake(Protocol):
 
 class Recommender(Protocol):
     async def recommend(self, request: SlateRequest) -> Slate:
-        """Raises NotFound("scenario_not_found"), Invalid (filter), Unavailable("no_model")."""
+        """Raises NotFound("scenario_not_found"), Invalid (filter)."""
 
 
 class ScenarioRegistry(Protocol):

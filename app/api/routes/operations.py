@@ -39,7 +39,7 @@ async def readyz(request: Request) -> Response:
         raise HttpProblem(
             503,
             "not_ready",
-            "no slate can be served yet: no model is loaded and no item is known",
+            "no slate can be served yet: the catalogue has not been read; ask again in a moment",
             members=state.model_dump(),
             headers={"Retry-After": "1"},
         )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.access.keys import ApiKey
-from app.api.auth import RequireScope, require_scope, services_of
+from app.api.auth import caller_of, require_scope, services_of
 from app.api.json_body import JsonBody
 from app.api.operation import json_of, operation
 from app.api.parameters import ItemId
@@ -18,9 +17,9 @@ from app.observability import metrics
 from app.serving.slate import Slate, SlateItem, SlateRequest
 
 router = APIRouter(prefix="/v1", tags=["recommendations"])
-ERRORS = {404: ("scenario_not_found",), 422: ("filter_unknown_field",), 503: ("no_model",)}
+ERRORS = {404: ("scenario_not_found",), 422: ("filter_unknown_field", "filter_bad_value"), 503: ("unavailable",)}
 SIMILAR = "similar"
-Caller = Annotated[ApiKey, Depends(RequireScope("recommend"))]
+read_body = JsonBody(RecommendBody)
 
 
 @router.post(
@@ -30,12 +29,11 @@ Caller = Annotated[ApiKey, Depends(RequireScope("recommend"))]
         errors=ERRORS,
     ),
 )  # fmt: skip
-async def recommend(
-    request: Request, caller: Caller, body: Annotated[RecommendBody, Depends(JsonBody(RecommendBody))]
-) -> Response:
+async def recommend(request: Request) -> Response:
     """What to show in a scenario, best first. An unknown user is a cold start, not an error; the slate is never empty
     while the catalogue, under the filter, holds an item. The impression is recorded by the service."""
-    return await _answer(request, caller, body.to_request())
+    body = await read_body(request)
+    return await _answer(request, body.to_request())
 
 
 @router.get(
@@ -44,18 +42,16 @@ async def recommend(
         "recommend_get", "Recommend a slate, by query parameters", scope="recommend", returns=SlateView, errors=ERRORS
     ),
 )
-async def recommend_get(request: Request, caller: Caller, query: Annotated[RecommendQuery, Query()]) -> Response:
+async def recommend_get(request: Request, query: Annotated[RecommendQuery, Query()]) -> Response:
     """The same as POST, for the plain fields."""
-    return await _answer(request, caller, query.to_request())
+    return await _answer(request, query.to_request())
 
 
 @router.get(
     "/items/{item_id}/similar",
     **operation("similar_items", "Items like this one", scope="recommend", returns=SlateView, errors=ERRORS),
 )
-async def similar_items(
-    request: Request, caller: Caller, item_id: ItemId, query: Annotated[SimilarQuery, Query()]
-) -> Response:
+async def similar_items(request: Request, item_id: ItemId, query: Annotated[SimilarQuery, Query()]) -> Response:
     """Shorthand for the scenario `similar` with the item as its context."""
     slate_request = SlateRequest(
         scenario=SIMILAR,
@@ -65,12 +61,12 @@ async def similar_items(
         n=query.n,
         fields=tuple(query.fields),
     )
-    return await _answer(request, caller, slate_request)
+    return await _answer(request, slate_request)
 
 
-async def _answer(request: Request, caller: ApiKey, slate_request: SlateRequest) -> Response:
+async def _answer(request: Request, slate_request: SlateRequest) -> Response:
     if slate_request.diagnostics:
-        require_scope(caller, "admin", "diagnostics")
+        require_scope(caller_of(request), "admin", "diagnostics")
     slate = await services_of(request).recommender.recommend(slate_request)
     metrics.record_slate(slate.scenario, slate.model_version, slate.fallbacks, slate.degraded)
     return reply_raw(slate_document(slate, with_fields=bool(slate_request.fields)))

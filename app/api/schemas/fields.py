@@ -111,7 +111,7 @@ def at_most_bytes(limit: int) -> AfterValidator:
 
     def check(value: dict[str, Any]) -> dict[str, Any]:
         if len(orjson.dumps(value)) > limit:
-            raise PydanticCustomError("too_long", "the object is larger than {limit} bytes", {"limit": limit})
+            raise PydanticCustomError("too_large", "the object is larger than {limit} bytes", {"limit": limit})
         return value
 
     return AfterValidator(check)

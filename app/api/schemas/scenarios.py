@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
-from app.api.schemas.fields import Body, Id, JsonObject, Line, View, listing_of
+from app.api.schemas.fields import Body, Id, JsonObject, View, check_text, listing_of
 from app.api.schemas.recommendations import SlateSize
 from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.scenario import Exclusions, Scenario
@@ -20,6 +20,7 @@ GIFTS: dict[str, Any] = {
     "fallback": ["popular", "new"],
 }
 
+Description = Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(check_text)]
 Weight = Literal["learned"] | Annotated[float, Field(ge=0, le=1_000)]
 
 
@@ -32,7 +33,7 @@ class ScenarioPut(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [GIFTS]})
 
     name: Id | None = Field(None, description="May be repeated here; it must be the one in the path")
-    description: Annotated[Line, Field(min_length=1)] = Field(
+    description: Description = Field(
         description="What the placement is for; it initialises the scenario's parameters where there is no data"
     )
     sources: Annotated[dict[str, Weight], Field(min_length=1, max_length=100)] = Field(

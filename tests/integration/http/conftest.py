@@ -1,0 +1,101 @@
+"""The service as a process of its own: uvicorn over real PostgreSQL and Redis, without a model."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import Servers, database_named, run_sql
+
+ADMIN_KEY = "an-admin-key-for-these-tests"
+SERVE = """
+import sys, uvicorn
+uvicorn.run("app.main:create_app", factory=True, fd=int(sys.argv[1]), access_log=False, log_config=None)
+"""
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Service:
+    url: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def client(self, key: str | None = ADMIN_KEY) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+
+
+@contextlib.contextmanager
+def run_service(servers: Servers, template_database: str, folder: Path) -> Iterator[Service]:
+    name = f"duoscene_http_{uuid.uuid4().hex[:12]}"
+    run_sql(servers.database_url, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "DUOSCENE_DATABASE_URL": database_named(servers.database_url, name),
+        "DUOSCENE_REDIS_URL": servers.redis_url,
+        "DUOSCENE_DATA_DIR": str(folder),
+        "DUOSCENE_ADMIN_KEY": ADMIN_KEY,
+        "DUOSCENE_LOG_FORMAT": "json",
+        "DUOSCENE_EVENT_TYPES": '{"bookmark": 1.5}',
+    }
+    log = folder / "service.log"
+    # connections wait in the socket's queue until the process is up, so nobody needs to poll
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener, log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, str(listener.fileno())],
+            env=environment, cwd=folder, stderr=stderr, pass_fds=[listener.fileno()],
+        )  # fmt: skip
+        port = listener.getsockname()[1]
+    try:
+        yield Service(f"http://127.0.0.1:{port}", log, process)
+    finally:
+        process.terminate()
+        process.wait(30)
+        run_sql(servers.database_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def service(servers: Servers, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Shared by all tests here: each takes ids of its own."""
+    with run_service(servers, template_database, tmp_path_factory.mktemp("service")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def admin(service: Service) -> Iterator[httpx.Client]:
+    with service.client() as client:
+        yield client
+
+
+@pytest.fixture
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def is_problem(response: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
+    """Asserts a problem document and returns it."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["x-request-id"]
+    document: dict[str, Any] = response.json()
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"]
+    assert document["type"] == f"urn:duoscene:problem:{document['code']}"
+    if code is not None:
+        found = {document["code"], *(error["code"] for error in document.get("errors", ()))}
+        assert code in found, document
+    return document

@@ -1,0 +1,129 @@
+"""Keys, scenarios, jobs and models over HTTP."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from app.scenarios.defaults import READY_MADE
+from tests.integration.http.conftest import Service, is_problem
+
+CALLS = {
+    "recommend": ("GET", "/v1/recommendations?scenario=none-such"),
+    "feedback": ("DELETE", "/v1/feedback/none-such"),
+    "catalog": ("GET", "/v1/items/none-such"),
+    "admin": ("GET", "/v1/scenarios/none-such"),
+}
+
+
+def test_a_key_is_shown_once_opens_its_scopes_and_dies(service: Service, admin: httpx.Client) -> None:
+    created = admin.post("/v1/admin/keys", json={"name": "shop", "scopes": ["recommend", "catalog"]})
+    assert created.status_code == 201
+    document = created.json()
+    assert set(document) == {"id", "key", "name", "scopes"}
+    assert document["key"].startswith("dsk_")
+    listed = {key["id"]: key for key in admin.get("/v1/admin/keys?limit=1000").json()["keys"]}
+    assert listed[document["id"]]["scopes"] == ["catalog", "recommend"]
+    assert "key" not in listed[document["id"]]
+
+    with service.client(document["key"]) as shop:
+        for scope, (method, path) in CALLS.items():
+            status = 404 if scope in document["scopes"] else 403
+            assert shop.request(method, path).status_code == status, scope
+        assert admin.delete(f"/v1/admin/keys/{document['id']}").status_code == 204
+        is_problem(shop.get("/v1/items"), 401, "unknown_key")
+    is_problem(admin.delete(f"/v1/admin/keys/{document['id']}"), 404, "key_not_found")
+
+
+def test_diagnostics_need_the_admin_scope(service: Service, admin: httpx.Client) -> None:
+    key = admin.post("/v1/admin/keys", json={"name": "shop", "scopes": ["recommend"]}).json()["key"]
+    with service.client(key) as shop:
+        is_problem(shop.post("/v1/recommendations", json={"scenario": "home", "diagnostics": True}), 403)
+
+
+@pytest.mark.parametrize(
+    "body", [{"name": "x", "scopes": []}, {"name": "x", "scopes": ["root"]}, {"scopes": ["admin"]}]
+)
+def test_bad_keys(admin: httpx.Client, body: dict[str, object]) -> None:
+    is_problem(admin.post("/v1/admin/keys", json=body), 422)
+
+
+def test_the_ready_made_scenarios_are_there_and_come_back(admin: httpx.Client) -> None:
+    names = [scenario["name"] for scenario in admin.get("/v1/scenarios").json()["scenarios"]]
+    assert set(READY_MADE) <= set(names)
+    original = admin.get("/v1/scenarios/cart").json()
+    assert admin.put("/v1/scenarios/cart", json={**original, "n": 3}).json() == {**original, "n": 3}
+    assert admin.get("/v1/scenarios/cart").json()["n"] == 3
+    assert admin.delete("/v1/scenarios/cart").status_code == 204
+    assert admin.get("/v1/scenarios/cart").json() == original
+
+
+def test_a_scenario_of_ones_own(admin: httpx.Client, new_id: str) -> None:
+    url = f"/v1/scenarios/{new_id}"
+    put = admin.put(
+        url, json={"description": "Gift guide", "filter": {"field": "price", "lte": 50}, "fallback": ["home"]}
+    )
+    assert put.status_code == 200, put.text
+    assert put.json()["exclude"] == {"purchased_days": 30.0, "context_items": True}
+    assert admin.get(url).json() == put.json()
+    assert admin.delete(url).status_code == 204
+    is_problem(admin.delete(url), 404, "scenario_not_found")
+
+
+@pytest.mark.parametrize(
+    ("change", "loc", "code"),
+    [
+        ({"sources": {"magic": 1}}, ["sources", "magic"], "unknown_source"),
+        ({"sources": {}}, ["sources"], "too_few"),
+        ({"fallback": ["nowhere"]}, ["fallback", 0], "unknown_fallback"),
+        ({"filter": {"field": "nope", "eq": 1}}, ["filter", "field"], "filter_unknown_field"),
+        ({"pins": []}, ["pins"], "unknown_field"),
+        ({"n": 0}, ["n"], "out_of_range"),
+        ({"exclude": {"purchased_days": -1}}, ["exclude", "purchased_days"], "out_of_range"),
+        ({"exclude": {"seen_impressions": 3}}, ["exclude", "seen_impressions"], "unknown_field"),
+        ({"description": ""}, ["description"], "too_short"),
+        ({"name": "other"}, ["name"], "id_mismatch"),
+    ],
+)
+def test_bad_scenarios(admin: httpx.Client, change: dict[str, object], loc: list[object], code: str) -> None:
+    response = admin.put("/v1/scenarios/bad", json={"description": "x", **change})
+    document = is_problem(response, 422)
+    assert [(error["loc"], error["code"]) for error in document["errors"]] == [(loc, code)]
+    is_problem(admin.get("/v1/scenarios/bad"), 404, "scenario_not_found")
+
+
+def test_one_retraining_at_a_time_and_a_queued_one_can_be_cancelled(admin: httpx.Client) -> None:
+    started = admin.post("/v1/admin/retrain", json={"mode": "full", "reason": "a test"})
+    assert started.status_code == 202, started.text
+    job_id = started.json()["job_id"]
+    assert started.headers["location"] == f"/v1/admin/jobs/{job_id}"
+    second = admin.post("/v1/admin/retrain", json={"mode": "incremental"})
+    assert is_problem(second, 409, "job_running")["job_id"] == job_id
+
+    job = admin.get(f"/v1/admin/jobs/{job_id}").json()
+    assert (job["state"], job["mode"], job["reason"]) == ("queued", "full", "a test")
+    assert admin.get("/v1/admin/jobs").json()["jobs"][0] == job
+    assert admin.post(f"/v1/admin/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+    is_problem(admin.post(f"/v1/admin/jobs/{job_id}/cancel"), 409, "job_finished")
+    is_problem(admin.post("/v1/admin/jobs/nope/cancel"), 404, "job_not_found")
+
+
+@pytest.mark.parametrize("body", [{}, {"mode": "quick"}, {"mode": "full", "force": True}])
+def test_bad_retrain_calls(admin: httpx.Client, body: dict[str, object]) -> None:
+    is_problem(admin.post("/v1/admin/retrain", json=body), 422)
+
+
+def test_models_before_the_first_training(admin: httpx.Client) -> None:
+    assert admin.get("/v1/admin/models").json() == {"models": [], "next_cursor": None}
+    is_problem(admin.post("/v1/admin/models/rollback"), 409, "no_earlier_version")
+    is_problem(admin.post("/v1/admin/models/nope/activate"), 404, "model_not_found")
+    is_problem(admin.post("/v1/admin/models/nope/activate", json={"force": "yes"}), 422, "wrong_type")
+
+
+def test_health(service: Service) -> None:
+    with service.client(key=None) as anyone:
+        assert anyone.get("/healthz").json() == {"alive": True}
+        ready = anyone.get("/readyz").json()
+        assert (ready["postgres"], ready["redis"], ready["model_version"]) == ("up", "up", None)
+        assert "duoscene_requests_total" in anyone.get("/metrics").text
+        assert anyone.get("/docs").status_code == 200
