@@ -140,7 +140,7 @@ async def fill_when_empty(settings: Settings, dataset: str | None) -> None:
 def read_dataset(dataset: str, settings: Settings, report: Progress) -> ShopData:
     if dataset == SAMPLE:
         return generate_sample_shop(settings.seed, until=utc_now(), progress=report).data
-    return read_shop_data(Path(dataset), report)
+    return read_shop_data(Path(dataset), progress=report)
 
 
 async def train_when_untrained(settings: Settings) -> None:
