@@ -65,6 +65,7 @@ def create_engine(
         pool_timeout=POOL_WAIT_SECONDS,
         pool_pre_ping=True,  # 0.1 ms on a socket; without it the first callers after a database restart fail
         pool_recycle=1800,
+        hide_parameters=True,  # they are profile texts and ids, and errors are logged
         connect_args={
             "timeout": CONNECT_SECONDS,
             "command_timeout": statement_seconds + SILENCE_SECONDS,
