@@ -26,15 +26,19 @@ STAGED = {
 def write_entities(table: str, key: str, fields: Iterable[str], extra: dict[str, str], before: str = "") -> str:
     """Insert or replace from `given`; the last of repeated keys wins, `created_at` of a described row stays.
 
-    extra: column -> value, besides the fields that are taken over.
+    A row that says nothing but its id (readers make such rows for ids met in events alone) never replaces a described one:
+    importing a file of events takes away no title and no consent. extra: column -> value, besides the fields taken over.
     """
     values = {name: GAPS.get(name, f'"{name}"') for name in fields} | extra
     replaced = [f'"{name}" = excluded."{name}"' for name in values if name not in (key, "created_at")]
+    bare = [f'excluded."{name}" = {BARE[name]}' if name in BARE else f'excluded."{name}" IS NULL'
+            for name in fields if name not in (key, "created_at")]  # fmt: skip
     return f"""
         {before} INSERT INTO {table} ({", ".join(f'"{name}"' for name in values)})
         SELECT DISTINCT ON ({key}) {", ".join(values.values())} FROM given ORDER BY {key}, place DESC
         ON CONFLICT ({key}) DO UPDATE SET {", ".join(replaced)},
             created_at = CASE WHEN {table}.described THEN {table}.created_at ELSE excluded.created_at END
+        WHERE NOT ({table}.described AND {" AND ".join(bare)})
     """  # noqa: S608 - names of our own
 
 
@@ -43,6 +47,9 @@ GAPS = {
     "attributes": "coalesce(attributes, '{}')", "available": "coalesce(available, true)",
     "personalize": "coalesce(personalize, true)", "train": "coalesce(train, true)",
     "created_at": "coalesce(created_at, now())",
+}  # fmt: skip
+BARE = {
+    "category": "'{}'", "tags": "'{}'", "attributes": "'{}'", "available": "true", "personalize": "true", "train": "true",
 }  # fmt: skip
 DESCRIBED = {"described": "true", "updated_at": "now()"}
 WRITE_ITEMS = write_entities(

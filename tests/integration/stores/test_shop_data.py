@@ -185,3 +185,21 @@ async def test_gaps_and_values_that_cannot_be_held_are_refused(store: PostgresSh
         )
     with pytest.raises(Invalid):
         await store.load(dataclasses.replace(shop, items=shop.items.with_columns(title=pl.lit("\0"))), no_progress)
+
+
+async def test_rows_of_an_id_alone_leave_descriptions_and_consent(store: PostgresShopData) -> None:
+    shop = odd_shop()
+    await store.load(shop, no_progress)
+    before = await store.read(for_training=False)
+    bare_item = {"category": [], "tags": [], "available": True}
+    bare_user = {"tags": [], "personalize": True, "train": True}
+    ids_alone = ShopData(
+        frame([{"item_id": name} | bare_item for name in [*shop.items["item_id"], "new"]], ITEM_SCHEMA),
+        frame([{"user_id": name} | bare_user for name in shop.users["user_id"]], USER_SCHEMA),
+        frame([], EVENT_SCHEMA),
+    )
+    await store.load(ids_alone, no_progress)
+    after = await store.read(for_training=False)
+    assert after.items.filter(pl.col("item_id") != "new").to_dicts() == before.items.to_dicts()
+    assert after.users.to_dicts() == before.users.to_dicts()
+    assert await store.counts() == {"items": 17, "users": 16, "events": 16}
