@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from app.catalogue.sample_shop.words import Brand, Kind, Style, Words
+from app.catalogue.sample_shop.words import Brand, Kind, Style, Words, fitting
 from app.catalogue.shop_data import ITEM_SCHEMA
 from app.types import BoolArray, Float32Array, Int32Array
 
@@ -108,8 +108,9 @@ def _describe(
     words: Words, kind: Kind, brand: Brand, style: Style, shade: str | None, level: float, discount: float,
     taken: set[str], rng: np.random.Generator,
 ) -> dict[str, object]:  # fmt: skip
-    material, size, adjective = (str(rng.choice(choice)) for choice in (kind.materials, kind.sizes, style.adjectives))
     noun, name = _name(words, kind, brand, taken, rng)
+    material, size = (str(rng.choice(fitting(choices, noun))) for choices in (kind.materials, kind.sizes))
+    adjective = str(rng.choice(style.adjectives))
     low, high = kind.price
     list_price = _shop_price(low * (high / low) ** level)
     price = round(list_price * (1 - discount), 2)
@@ -153,13 +154,13 @@ def _sentences(
     kind: Kind, style: Style, adjective: str, noun: str, material: str, shade: str | None, rng: np.random.Generator
 ) -> str:
     """One to three sentences."""
-    features = rng.permutation(kind.features)
-    uses = rng.permutation(kind.uses)
+    features = rng.permutation(fitting(kind.features, noun))
+    uses = rng.permutation(fitting(kind.uses, noun))
     joint = {"Beauty & Care": "with", "Food & Drink": "made from"}.get(kind.path[0], "in")
     joint = "with" if kind.key == "dog_treats" else "from" if kind.key == "seeds" else joint
-    of_colour = f" and {shade}" if shade and rng.random() < 0.5 else ""
-    what = _with_article(f"{adjective.lower()} {_lower(noun)}", noun, kind)
-    first = f"{what} {joint} {material}{of_colour} that {features[0]}."
+    of_colour = f"{shade} " if shade and shade not in material and rng.random() < 0.5 else ""
+    what = _with_article(f"{adjective.lower()} {of_colour}{_lower(noun)}", noun, kind)
+    first = f"{what} {joint} {material} that {features[0]}."
     second = (
         f"It {features[1]}, which makes it right for {uses[0]}."
         if rng.random() < 0.5

@@ -91,6 +91,12 @@ def load_words() -> Words:
     )
 
 
+def fitting(choices: tuple[str, ...], noun: str) -> list[str]:
+    """Those said of this noun: "Jar|Tin: stacks neatly" is only for nouns that have one of these words."""
+    split = [choice.rpartition(": ") for choice in choices]
+    return [text for words, _, text in split if not words or any(word in noun for word in words.split("|"))]
+
+
 def _read(name: str) -> dict[str, Any]:
     return tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.catalogue.sample_shop import Oracle, SampleShop, generate_sample_shop
 from app.catalogue.sample_shop.oracle import SCENARIOS
-from app.catalogue.sample_shop.words import load_words
+from app.catalogue.sample_shop.words import fitting, load_words
 
 Matrix = NDArray[np.float32]
 
@@ -59,6 +59,10 @@ def test_word_material_is_consistent() -> None:
         assert set(kind.goes_with) <= set(words.kind_row), kind.key
         assert set(kind.styles) <= set(words.style_row), kind.key
         assert any(kind.path[0] in brand.departments for brand in words.brands), kind.key
+        for noun in kind.nouns:
+            assert fitting(kind.materials, noun), noun
+            assert fitting(kind.sizes, noun), noun
+            assert min(len(fitting(kind.features, noun)), len(fitting(kind.uses, noun))) >= 2, noun
     for persona in words.personas:
         assert set(persona.kinds) <= set(words.kind_row), persona.key
         assert set(persona.styles) <= set(words.style_row), persona.key
@@ -163,18 +167,31 @@ def test_tastes_beat_popularity_and_can_be_learned(shop: SampleShop) -> None:
     assert figures["ease"] > 0.65 * figures["oracle"]
 
 
-def _split(shop: SampleShop) -> tuple[Matrix, NDArray[np.bool_]]:
+def test_oracle_of_a_scenario_knows_its_clicks_best(shop: SampleShop) -> None:
+    past, target = _split(shop, "promotion")
+    users = np.flatnonzero(target.any(1))
+    ids = [shop.oracle.user_ids[user] for user in users]
+    own, home = (
+        _ndcg_at_10(shop.oracle.affinity(ids, scenario), past[users] > 0, target[users])
+        for scenario in ("promotion", "home")
+    )
+    assert own > 1.5 * home
+
+
+def _split(shop: SampleShop, scenario: str | None = None) -> tuple[Matrix, NDArray[np.bool_]]:
+    """What was taken before the last tenth of the time, and what was taken anew in it (in this scenario)."""
     events = shop.data.events.filter(pl.col("type").is_in(["view", "click", "cart_add", "purchase"]))
     user_row = {user_id: row for row, user_id in enumerate(shop.oracle.user_ids)}
     item_row = {item_id: row for row, item_id in enumerate(shop.oracle.item_ids)}
     cut = events["occurred_at"].quantile(0.9)
     past = np.zeros((len(user_row), len(item_row)), np.float32)
     target = np.zeros(past.shape, np.bool_)
-    for user, item, at, kind in events.select("user_id", "item_id", "occurred_at", "type").iter_rows():
+    columns = ["user_id", "item_id", "occurred_at", "type", "scenario"]
+    for user, item, at, kind, where in events.select(columns).iter_rows():
         cell = user_row[user], item_row[item]
         if at <= cut:
             past[cell] = 1.0
-        elif kind != "view":
+        elif kind != "view" and scenario in (None, where):
             target[cell] = True
     return past, target & (past == 0)
 
