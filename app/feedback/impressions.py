@@ -10,6 +10,7 @@ from collections import deque
 from app.errors import Unavailable
 from app.feedback.event import Impression
 from app.feedback.state import ImpressionSink
+from app.observability.metrics import record_dropped_impressions
 
 GROUP_SIZE = 500
 RETRY_SECONDS = 1.0
@@ -62,6 +63,7 @@ class ImpressionWriter:
         if self.dropped // 1000 != (self.dropped + count) // 1000 or not self.dropped:
             log.warning("impressions are dropped (%d so far): %s", self.dropped + count, why)
         self.dropped += count
+        record_dropped_impressions(count)
 
     async def _write_groups(self) -> None:
         while self._waiting or self._task is not None:

@@ -21,7 +21,9 @@ _SLATES = Counter("duoscene_slates", "Slates served", ["scenario"])
 _FALLBACKS = Counter("duoscene_slate_fallbacks", "Slates that a fallback step helped to fill", ["scenario", "fallback"])
 _DEGRADED = Counter("duoscene_slates_degraded", "Slates served without a dependency", ["dependency"])
 _IMPRESSIONS_DROPPED = Counter("duoscene_impressions_dropped", "Impressions that could not be recorded")
-_MODEL = Gauge("duoscene_model_live", "1 for the model version being served", ["version"], multiprocess_mode="livemax")
+_MODEL = Gauge(
+    "duoscene_model_live", "1 for the model version being served", ["version"], multiprocess_mode="mostrecent"
+)
 
 _served_version: str | None = None
 
@@ -69,9 +71,3 @@ def exposition() -> bytes:
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
-
-
-def forget_process(pid: int) -> None:
-    """Called by the parent when a worker process has ended, so that its gauges go with it."""
-    if MULTIPROC_DIR in os.environ:
-        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -49,7 +49,7 @@ schema = schemathesis.openapi.from_dict(create_app().openapi())
 
 
 @schema.parametrize()
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_the_service_keeps_to_its_document(case: schemathesis.Case, own_service: Service) -> None:
     url = Request("GET", own_service.url + case.formatted_path, params=case.query or {}).prepare().url or ""
     assume(len(url) < MAX_URL_CHARS)

@@ -39,13 +39,21 @@ class Service:
 
 @contextlib.contextmanager
 def run_service(servers: Servers, template_database: str, folder: Path) -> Iterator[Service]:
+    """A service with a database of its own."""
     name = f"duoscene_http_{uuid.uuid4().hex[:12]}"
     run_sql(servers.database_url, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+    with start_service(database_named(servers.database_url, name), servers.redis_url, folder) as service:
+        yield service
+    run_sql(servers.database_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextlib.contextmanager
+def start_service(database_url: str, redis_url: str, folder: Path) -> Iterator[Service]:
     environment = {
         **os.environ,
         "PYTHONPATH": str(REPOSITORY),
-        "DUOSCENE_DATABASE_URL": database_named(servers.database_url, name),
-        "DUOSCENE_REDIS_URL": servers.redis_url,
+        "DUOSCENE_DATABASE_URL": database_url,
+        "DUOSCENE_REDIS_URL": redis_url,
         "DUOSCENE_DATA_DIR": str(folder),
         "DUOSCENE_ADMIN_KEY": ADMIN_KEY,
         "DUOSCENE_LOG_FORMAT": "json",
@@ -64,7 +72,6 @@ def run_service(servers: Servers, template_database: str, folder: Path) -> Itera
     finally:
         process.terminate()
         process.wait(30)
-        run_sql(servers.database_url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")
