@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 
 from ulid import ULID
 
 from app.access.keys import SCOPES, ApiKey, KeyStore, Scope
-from app.errors import Invalid
+from app.errors import Invalid, Unavailable
 from app.types import utc_now
 
 KEY_PREFIX = "dsk_"  # lets people and secret scanners recognise a leaked key
 SETTINGS_KEY_ID = "settings"
+LOOK_AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class KeyRing:
         self._store = store
         self._from_settings = key_of_settings(admin_key) if admin_key else None
         self._by_digest: dict[str, ApiKey] = {}
+        self._looking = asyncio.Lock()
+        self._not_before = 0.0
 
     async def refresh(self) -> None:
         """Read all keys again. Called at start and whenever the `keys` revision moved."""
@@ -71,6 +77,18 @@ class KeyRing:
         if self._from_settings and hmac.compare_digest(self._from_settings.sha256, digest):
             return self._from_settings
         return self._by_digest.get(digest)
+
+    async def find_anew(self, secret: str) -> ApiKey | None:
+        """For a key that is unknown here: another process may have made it a moment ago, so the store is asked, by all
+        callers together and not more often than every LOOK_AGAIN_SECONDS. None also while the store is away."""
+        async with self._looking:
+            found = self.find(secret)
+            if found is None and monotonic() >= self._not_before:
+                with contextlib.suppress(Unavailable):
+                    await self.refresh()
+                self._not_before = monotonic() + LOOK_AGAIN_SECONDS  # afterwards: those in line need not ask again
+                found = self.find(secret)
+            return found
 
     async def create(self, name: str, scopes: Collection[str]) -> NewKey:
         new = await create_key(self._store, name, scopes)

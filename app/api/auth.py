@@ -17,7 +17,7 @@ def services_of(request: Request) -> Services:
     return services
 
 
-def authenticate(request: Request) -> ApiKey:
+async def authenticate(request: Request) -> ApiKey:
     """The key of the request. Raises 401."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     secret = secret.strip()
@@ -25,7 +25,8 @@ def authenticate(request: Request) -> ApiKey:
         raise HttpProblem(
             401, "missing_key", "send a key: 'Authorization: Bearer <key>'", headers={"WWW-Authenticate": REALM}
         )
-    key = services_of(request).keys.find(secret)
+    keys = services_of(request).keys
+    key = keys.find(secret) or await keys.find_anew(secret)
     if key is None:
         headers = {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}
         raise HttpProblem(401, "unknown_key", "this key is unknown or was revoked", headers=headers)
@@ -46,7 +47,7 @@ class RequireScope:
         self.scope = scope
 
     async def __call__(self, request: Request) -> None:
-        key = authenticate(request)
+        key = await authenticate(request)
         require_scope(key, self.scope)
         request.state.caller = key
 

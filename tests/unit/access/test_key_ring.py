@@ -15,11 +15,13 @@ class KeyTable:
 
     def __init__(self) -> None:
         self.keys: list[ApiKey] = []
+        self.num_reads = 0
 
     async def add(self, key: ApiKey) -> None:
         self.keys.append(key)
 
     async def all(self) -> list[ApiKey]:
+        self.num_reads += 1
         return self.keys
 
     async def revoke(self, key_id: str) -> bool:
@@ -45,6 +47,16 @@ async def test_keys_of_other_processes_are_known_after_a_refresh() -> None:
     assert ring.find(new.secret) is None
     await ring.refresh()
     assert ring.find(new.secret) == new.record
+
+
+async def test_a_key_made_elsewhere_a_moment_ago_is_looked_up_but_strangers_cannot_hammer_the_store() -> None:
+    table = KeyTable()
+    ring = KeyRing(table)
+    new = await create_key(table, "elsewhere", ["catalog"])
+    assert await ring.find_anew(new.secret) == new.record
+    for _ in range(100):
+        assert await ring.find_anew("dsk_guess") is None
+    assert table.num_reads == 1
 
 
 async def test_a_revoked_key_is_unknown() -> None:
