@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 
@@ -45,8 +44,10 @@ class ImpressionWriter:
         task, self._task = self._task, None
         self._arrived.set()
         if task is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(task, CLOSE_SECONDS)
+            await asyncio.wait([task], timeout=CLOSE_SECONDS)
+            while not task.done():  # a driver may answer a cancellation with an error of its own
+                task.cancel()
+                await asyncio.wait([task], timeout=0.2)
         if self._waiting:
             self._drop(len(self._waiting), "the store was away while the service shut down")
             self._waiting.clear()

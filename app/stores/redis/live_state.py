@@ -23,7 +23,7 @@ from app.feedback.event import EVENT_WEIGHTS, Event
 from app.feedback.state import MAX_HISTORY, HistoryEntry, UserState
 from app.scenarios.scenario import RevisionStore
 from app.stores.redis import scripts
-from app.stores.redis.client import FAILURES, Server
+from app.stores.redis.client import FAILURES, Client, Server
 from app.stores.redis.repair import EventSource, Repair
 from app.stores.redis.subject import (
     Subject,
@@ -45,6 +45,7 @@ POSTGRES_SECONDS = 1.0  # for what Redis cannot answer
 STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour
 PURCHASE_DAYS = 365
 MAX_PURCHASES = 2_000
+SUBJECTS_PER_SCRIPT = 200  # about a millisecond of Redis
 log = logging.getLogger(__name__)
 
 
@@ -125,13 +126,24 @@ class RedisLiveState:
         for event in events:
             for subject in subjects(event.user_id, event.session_id):
                 by_subject[subject].append(event)
-        if not await self._write(scripts.APPLY, {s: apply_arguments(own) for s, own in by_subject.items()}, events):
-            self._repair.missed(by_subject, events)
+        pipe = self._server.client.pipeline(transaction=False)
+        named = list(by_subject)
+        for start in range(0, len(named), SUBJECTS_PER_SCRIPT):
+            chunk = named[start : start + SUBJECTS_PER_SCRIPT]
+            keys = [key for subject in chunk for key in subject.keys(self._prefix)]
+            values = [value for subject in chunk for value in apply_arguments(by_subject[subject])]
+            limits = (scripts.GENERATION_TTL_SECONDS, MAX_HISTORY, MAX_PURCHASES)
+            pipe.eval(scripts.APPLY, len(keys), *keys, *limits, *values)
+        self._trends.add(pipe, events)
+        if not await self._execute(pipe):
+            self._repair.missed(named, events)
 
     async def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> None:
         named = subjects(user_id, session_id)
-        arguments: list[Any] = [scripts.GENERATION_TTL_SECONDS]
-        if not await self._write(scripts.FORGET, dict.fromkeys(named, arguments)):
+        pipe = self._server.client.pipeline(transaction=False)
+        for subject in named:
+            pipe.eval(scripts.FORGET, 4, *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
+        if not await self._execute(pipe):
             self._repair.missed(named)
 
     async def forget_everybody(self) -> None:
@@ -204,22 +216,17 @@ class RedisLiveState:
         history = [x for entry in part.history for x in (entry.occurred_at, dump_entry(entry))]
         purchased = [x for item_id, at in part.purchased.items() for x in (at, item_id)]
         arguments = [generation, STATE_TTL_SECONDS, dump_profile(part.profile), len(part.history), *history, *purchased]
-        await self._write(scripts.STORE, {subject: arguments})
+        pipe = self._server.client.pipeline(transaction=False)
+        pipe.eval(scripts.STORE, 4, *subject.keys(self._prefix), *arguments)
+        await self._execute(pipe)
         return part
 
-    async def _write(
-        self, script: str, arguments: Mapping[Subject, Sequence[Any]], trends: Sequence[Event] = ()
-    ) -> bool:
-        """One round trip for all subjects. False: some of it may be missing in Redis."""
+    async def _execute(self, pipe: Client) -> bool:
+        """False: some of it may be missing in Redis."""
         if not self._server.may_be_asked():
             return False
-        pipe = self._server.client.pipeline(transaction=False)
-        for subject, values in arguments.items():
-            pipe.eval(script, 4, *subject.keys(self._prefix), *values)
         try:
-            if arguments:
-                await pipe.execute()
-            await self._trends.add(trends)
+            await pipe.execute()
         except FAILURES as error:
             self._fail("a write", error)
             return False
@@ -234,7 +241,7 @@ async def done(part: Part) -> Part:
 
 
 def apply_arguments(events: Sequence[Event]) -> list[Any]:
-    values: list[Any] = [scripts.GENERATION_TTL_SECONDS, MAX_HISTORY, MAX_PURCHASES, len(events)]
+    values: list[Any] = [len(events)]
     for event in events:
         entry = to_entry(event)
         values += [entry.occurred_at, dump_entry(entry), event.item_id if event.type == "purchase" else ""]

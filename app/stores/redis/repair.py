@@ -53,9 +53,10 @@ class Repair:
         self._task = asyncio.create_task(self._run(), name="live state repair")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        task, self._task = self._task, None
+        while task is not None and not task.done():  # a driver may answer a cancellation with an error of its own
+            task.cancel()
+            await asyncio.wait([task], timeout=0.2)
 
     def is_valid(self, mark: bytes | None) -> bool:
         """mark: value of the key `mark`. False wakes the repair."""
@@ -89,6 +90,8 @@ class Repair:
     async def _run(self) -> None:
         while True:
             await self._wanted.wait()
+            if self._task is None:
+                return
             self._wanted.clear()
             try:
                 is_done = await self._repair()
@@ -128,14 +131,14 @@ class Repair:
         """A subject that is missed again meanwhile stays for the next round."""
         self._dropping |= self._missed_subjects
         self._missed_subjects = set()
-        if self._dropping:
-            pipe = self._server.client.pipeline(transaction=False)
-            for subject in self._dropping:
-                pipe.eval(scripts.FORGET, 4, *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
-            await pipe.execute()
-            self._dropping = set()
-        events, self._missed_events = self._missed_events, []
-        await self._trends.add(events)
+        pipe = self._server.client.pipeline(transaction=False)
+        for subject in self._dropping:
+            pipe.eval(scripts.FORGET, 4, *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
+        events = list(self._missed_events)
+        self._trends.add(pipe, events)
+        await pipe.execute()
+        self._dropping = set()
+        del self._missed_events[: len(events)]
 
     async def _drop_all(self) -> None:
         for kind in ("um", "uh", "up", "sm", "sh", "sp"):

@@ -9,20 +9,28 @@ from __future__ import annotations
 
 GENERATION_TTL_SECONDS = 600  # far longer than any build of a state
 
-# KEYS m h p g; ARGV generation ttl, max history, max purchases, number of events, then (at, member, item if a purchase or "")
+# KEYS m h p g of each subject; ARGV generation ttl, max history, max purchases, then for each subject the number of its
+# events and (at, member, item if a purchase or "") of each
 APPLY = """
-redis.call('INCR', KEYS[4])
-redis.call('EXPIRE', KEYS[4], ARGV[1])
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local ttl = redis.call('TTL', KEYS[1]) + 600
-for i = 5, 4 + 3 * ARGV[4], 3 do
-  redis.call('ZADD', KEYS[2], ARGV[i], ARGV[i + 1])
-  if ARGV[i + 2] ~= '' then redis.call('ZADD', KEYS[3], 'GT', ARGV[i], ARGV[i + 2]) end
+local at = 4
+for k = 1, #KEYS, 4 do
+  local mark, history, purchased, generation = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
+  redis.call('INCR', generation)
+  redis.call('EXPIRE', generation, ARGV[1])
+  local last = at + 3 * ARGV[at]
+  if redis.call('EXISTS', mark) == 1 then
+    local ttl = redis.call('TTL', mark) + 600
+    for i = at + 1, last, 3 do
+      redis.call('ZADD', history, ARGV[i], ARGV[i + 1])
+      if ARGV[i + 2] ~= '' then redis.call('ZADD', purchased, 'GT', ARGV[i], ARGV[i + 2]) end
+    end
+    redis.call('ZREMRANGEBYRANK', history, 0, -ARGV[2] - 1)
+    redis.call('ZREMRANGEBYRANK', purchased, 0, -ARGV[3] - 1)
+    redis.call('EXPIRE', history, ttl)
+    redis.call('EXPIRE', purchased, ttl)
+  end
+  at = last + 1
 end
-redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -ARGV[2] - 1)
-redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -ARGV[3] - 1)
-redis.call('EXPIRE', KEYS[2], ttl)
-redis.call('EXPIRE', KEYS[3], ttl)
 return 1
 """
 

@@ -32,9 +32,10 @@ class Trends:
         self._weights = weights
         self._clock = clock
 
-    async def add(self, events: Iterable[Event]) -> None:
+    def add(self, pipe: Client, events: Iterable[Event]) -> None:
+        """As further commands of a pipeline."""
         hour = self._this_hour()
-        await self._add(
+        rows = (
             (
                 int(event.occurred_at.timestamp() // 3600),
                 event.scenario,
@@ -44,15 +45,18 @@ class Trends:
             for event in events
             if hour - event.occurred_at.timestamp() // 3600 < HOURS
         )
+        self._queue(pipe, rows)
 
     async def rebuild(self, counts: HourlyCounts) -> None:
         """From the events of the last day. Concurrent additions may be lost or counted twice: these are trends."""
         rows = await counts.counts_by_hour(self._clock() - timedelta(hours=HOURS))
         async for key in self._client.scan_iter(match=f"{self._prefix}:t*", count=1000):
             await self._client.unlink(key)
-        await self._add(
-            (hour, scenario, item, self._weights.get(kind, 0.0) * n) for hour, scenario, item, kind, n in rows
+        pipe = self._client.pipeline(transaction=False)
+        self._queue(
+            pipe, ((hour, where, item, self._weights.get(kind, 0.0) * n) for hour, where, item, kind, n in rows)
         )
+        await pipe.execute()
 
     async def top(self, scenario: str | None, limit: int) -> list[tuple[str, float]]:
         result = f"{self._prefix}:tt{label(scenario)}"
@@ -67,21 +71,17 @@ class Trends:
         best: list[tuple[bytes, float]] = await self._client.zrevrange(result, 0, limit - 1, withscores=True)
         return [(item.decode(), score) for item, score in best]
 
-    async def _add(self, rows: Iterable[tuple[int, str | None, str, float]]) -> None:
+    def _queue(self, pipe: Client, rows: Iterable[tuple[int, str | None, str, float]]) -> None:
         buckets: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for hour, scenario, item_id, weight in rows:
             if weight > 0:
                 for bucket in {self._bucket(scenario, hour), self._bucket(None, hour)}:
                     buckets[bucket][item_id] += weight
-        if not buckets:
-            return
-        pipe = self._client.pipeline(transaction=False)
         for bucket, weights in buckets.items():
             for item_id, weight in heaviest(weights):
                 pipe.zincrby(bucket, weight, item_id)
             pipe.zremrangebyrank(bucket, 0, -MAX_ITEMS - 1)
             pipe.expire(bucket, BUCKET_TTL_SECONDS)
-        await pipe.execute()
 
     def _this_hour(self) -> int:
         return int(self._clock().timestamp() // 3600)
