@@ -49,18 +49,22 @@ class Encoder:
         assert dim is not None
         return int(dim)
 
-    def encode(self, texts: Sequence[str], progress: Progress = no_progress) -> Float32Array:
-        """float32 [len(texts), T]. Equal texts are encoded once, known ones come from the cache."""
+    def encode(self, texts: Sequence[str], progress: Progress = no_progress, *, keep: bool = True) -> Float32Array:
+        """float32 [len(texts), T]. Equal texts are encoded once, known ones come from the cache.
+
+        keep False: the cache is neither asked nor filled, for texts that may not be stored in any form.
+        """
+        cache = self._cache if keep else None
         hashes = [content_hash(text) for text in texts]
         missing = {key: text for key, text in zip(hashes, texts, strict=True) if text.strip()}
-        known = dict(self._cache.get_many(self.key, list(missing))) if self._cache and missing else {}
+        known = dict(cache.get_many(self.key, list(missing))) if cache and missing else {}
         todo = sorted((key for key in missing if key not in known), key=lambda key: len(missing[key]))
         for start in range(0, len(todo), CHUNK):
             progress("encode texts", start / len(todo))
             part = todo[start : start + CHUNK]
             fresh = dict(zip(part, self._forward([missing[key] for key in part]), strict=True))
-            if self._cache:
-                self._cache.put_many(self.key, fresh)
+            if cache:
+                cache.put_many(self.key, fresh)
             known.update(fresh)
         progress("encode texts", 1.0, f"{len(todo)} texts encoded, {len(missing) - len(todo)} known")
         vectors = np.zeros((len(texts), self.dim), np.float32)

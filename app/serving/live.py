@@ -8,6 +8,7 @@ once (`apply`), vectors of new and rewritten items as soon as their texts are en
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,6 +30,8 @@ from app.types import BoolArray, Float32Array
 
 EMBED_BATCH = 256  # texts encoded before they are shown; doubles while more are waiting
 MAX_EMBED_BATCH = 4_096
+ENCODE_CHUNK = 32  # texts between two chances for a waiting request's profile: the encoder does one call at a time
+YIELD_SECONDS = 0.001
 KnownVectors = Mapping[str, tuple[str, Float32Array]]  # item -> `vector_key` of its text, and the vector of that text
 
 
@@ -187,8 +190,12 @@ class ServingState:
     def _encode(self, items: Sequence[Item]) -> dict[str, tuple[str, Float32Array]]:
         known = {item.item_id: self.vectors[item.item_id] for item in items if self._knows(item)}
         todo = [item for item in items if item.item_id not in known]
-        vectors = self.encoder.encode([item_text(item) for item in todo])
-        return known | {item.item_id: (vector_key(item), v) for item, v in zip(todo, vectors, strict=True)}
+        for start in range(0, len(todo), ENCODE_CHUNK):
+            chunk = todo[start : start + ENCODE_CHUNK]
+            vectors = self.encoder.encode([item_text(item) for item in chunk])
+            known |= {item.item_id: (vector_key(item), v) for item, v in zip(chunk, vectors, strict=True)}
+            time.sleep(YIELD_SECONDS)
+        return known
 
     def _embedded(self, item_ids: Sequence[str]) -> LiveSnapshot:
         model = self.current.model

@@ -1,4 +1,7 @@
-"""Vectors of profile texts at request time: remembered, and encoded together when many requests come at once."""
+"""Vectors of profile texts at request time: remembered, and encoded together when many requests come at once.
+
+In this process's memory only: a profile given with a request is never stored, and no database stands in a request's way.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class ProfileTexts:
         while self._waiting:
             batch = {text: self._waiting[text] for text in list(self._waiting)[:MAX_BATCH]}
             try:
-                vectors = await asyncio.to_thread(self._encoder.encode, list(batch))
+                vectors = await asyncio.to_thread(self._encoder.encode, list(batch), keep=False)
             except Exception as error:  # noqa: BLE001  every waiter gets it
                 for text, future in batch.items():
                     del self._waiting[text]

@@ -18,7 +18,8 @@ class Counting:
     def __init__(self, encoder: Encoder) -> None:
         self.encoder, self.calls = encoder, list[list[str]]()
 
-    def encode(self, texts: list[str]) -> np.ndarray:
+    def encode(self, texts: list[str], *, keep: bool) -> np.ndarray:
+        assert not keep, "a profile given with a request is never stored"
         self.calls.append(texts)
         if "bad" in texts:
             raise ValueError("cannot encode")
