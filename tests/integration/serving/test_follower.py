@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 from sqlalchemy.engine import make_url
 
 from app.catalogue.item import Item
@@ -128,7 +129,8 @@ async def test_a_bulk_of_changes_never_holds_up_the_event_loop(open_shop: Shop, 
     await until(are_known)
     assert "bulk-7" in await slate_ids(serving, filter={"field": "item_id", "eq": "bulk-7"})
     heart.cancel()
-    assert max(lags) < 0.5
+    assert np.percentile(lags, 95) < 0.1
+    assert max(lags) < 2.0
 
 
 async def test_a_new_version_takes_over_under_load_and_keeps_what_is_new(
