@@ -24,4 +24,7 @@ class TowerConfig:
     dropout: float = 0.2
     id_dropout: float = 0.1  # DropoutNet, Volkovs et al. 2017: makes "a new item" a state that was trained for
     scenario_dropout: float = 0.1  # likewise "a new scenario": its words are all there is
-    decay: float = 0.8  # weight of an event against the next newer one in the decayed mean
+    decays: tuple[float, ...] = (
+        0.8,
+        0.98,
+    )  # weight of an event against the next newer one: what is on now, and the long taste

@@ -35,6 +35,7 @@ class Towers(nn.Module):
 
     @classmethod
     def load(cls, directory: Path) -> Towers:
-        towers = cls(TowerConfig(**json.loads((directory / "towers.json").read_text())))
+        config = json.loads((directory / "towers.json").read_text())
+        towers = cls(TowerConfig(**config | {"decays": tuple(config["decays"])}))
         towers.load_state_dict(load_file(str(directory / "towers.safetensors")))
         return towers.eval()

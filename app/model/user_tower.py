@@ -90,7 +90,10 @@ class UserTower(nn.Module):
         self.scenario = ScenarioEmbedding(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.dropout = nn.Dropout(config.dropout)
-        self.mix = nn.Sequential(nn.Linear(5 * D, H), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(H, D))
+        self.mix = nn.Sequential(
+            nn.Linear((4 + len(config.decays)) * D, H), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(H, D)
+        )
+        self.mean_share = nn.Parameter(torch.ones(len(config.decays)))
         self.scenario_gate = nn.Sequential(nn.Linear(2 * D, D), nn.GELU(), nn.Linear(D, D))
         self.norm = nn.LayerNorm(D)
         for table in (self.kind, self.gap, self.recency):
@@ -113,20 +116,22 @@ class UserTower(nn.Module):
         visible_BP = torch.cat([torch.ones_like(visible_BL[:, :1]), visible_BL], 1)
         for block in self.blocks:
             x_BPD = block(x_BPD, visible_BP)
-        mean_BPD = self._decayed_mean(item_BLD * visible_BL[..., None])
+        means_BPD = [self._decayed_mean(item_BLD, visible_BL, decay) for decay in self.config.decays]
         profile_BPD = (
             self.profile(profile_BT)[:, None].expand(B, L + 1, D) * (profile_BT.abs().sum(-1) > 0)[:, None, None]
         )
         recency_BPD = self.recency(gap_bucket(recency_BP))
-        user_BPD = x_BPD + mean_BPD + self.mix(torch.cat([x_BPD, mean_BPD, profile_BPD, scenario_BPD, recency_BPD], -1))
+        user_BPD = self.mix(torch.cat([x_BPD, *means_BPD, profile_BPD, scenario_BPD, recency_BPD], -1))
+        user_BPD = user_BPD + x_BPD + sum(share * mean for share, mean in zip(self.mean_share, means_BPD, strict=True))
         # EPNet (Chang et al. 2023): the scenario scales each dimension by 0-2; the features pass no gradient to the gate.
         gate_BPD = 2.0 * torch.sigmoid(self.scenario_gate(torch.cat([scenario_BPD, user_BPD.detach()], -1)))
         return F.normalize(self.norm(gate_BPD * user_BPD), dim=-1)
 
-    def _decayed_mean(self, item_BLD: Tensor) -> Tensor:
+    def _decayed_mean(self, item_BLD: Tensor, visible_BL: Tensor, decay: float) -> Tensor:
         """[B, L + 1, D]: row p is the mean of the first p items, each weighing `decay` times the next newer one."""
         L = item_BLD.shape[1]
         steps = torch.arange(L + 1, device=item_BLD.device)
         back_PL = steps[:, None] - 1 - steps[None, :L]
-        decay_PL = torch.where(back_PL >= 0, self.config.decay ** back_PL.clamp(min=0), 0.0)
-        return (1.0 - self.config.decay) * torch.matmul(decay_PL.to(item_BLD.dtype), item_BLD)
+        weight_PL = torch.where(back_PL >= 0, decay ** back_PL.clamp(min=0), 0.0).to(item_BLD.dtype)
+        weight_PL = weight_PL / weight_PL.sum(-1, keepdim=True).clamp(min=1e-6)
+        return torch.matmul(weight_PL, item_BLD * visible_BL[..., None])
