@@ -6,7 +6,7 @@ A mistake of the caller or of the surroundings is one line on stderr and exit co
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -87,6 +87,42 @@ def train(
 
     if not run(settings, mode, activate):
         raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="A data folder")],
+    protocol: Annotated[Literal["temporal", "loo"], typer.Option(help="time split, or leave the last one out")],
+    events: Annotated[str, typer.Option(help="Types to keep, e.g. purchase,click; all if not given")] = "",
+    min_value: Annotated[float | None, typer.Option(help="Drop events of a smaller value, e.g. stars below 4")] = None,
+    repeats: Annotated[
+        Literal["exclude", "allow"], typer.Option(help="May an item the user already had be shown and wanted?")
+    ] = "exclude",
+    models: Annotated[str, typer.Option(help="Which to run, comma-separated; all if not given")] = "",
+    max_users: Annotated[int | None, typer.Option(min=1, help="Judge at most so many users")] = None,
+    seed: Annotated[int, typer.Option(help="Of training and of the sample of users")] = 0,
+    epochs: Annotated[int, typer.Option(min=0, help="Most passes over the data; 0: by size")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write the whole report here")] = None,
+    dump: Annotated[Path | None, typer.Option(help="Write the top 20 of every user here (parquet)")] = None,
+) -> None:
+    """Train on a split's past, rank the whole catalogue, print the figures beside the peers'. Needs no database."""
+    settings = settings_with()
+    limit_threads(settings.num_threads, default=all_cores())
+    from app.evaluating import run_evaluation
+    from app.learning.evaluation.evaluate import MODELS, EvaluateConfig
+    from app.learning.training import TrainingConfig
+
+    config = EvaluateConfig(
+        protocol=protocol,
+        repeats=repeats,
+        events=tuple(filter(None, events.split(","))),
+        min_value=min_value,
+        models=tuple(filter(None, models.split(","))) or MODELS,
+        max_users=max_users,
+        seed=seed,
+        training=TrainingConfig(epochs=epochs),
+    )
+    run_evaluation(settings, data, config, json, dump)
 
 
 @keys_app.command("create")

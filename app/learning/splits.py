@@ -46,6 +46,19 @@ class Split:
             now=[self.now[place] for place in places],
         )
 
+    def in_scenario(self, row: int) -> tuple[list[int], Split]:
+        """Places of the users with targets in this scenario, and the split of those users and targets only."""
+        kept = [
+            targets[scenarios == row] for targets, scenarios in zip(self.targets, self.target_scenarios, strict=True)
+        ]
+        places = [place for place, targets in enumerate(kept) if len(targets)]
+        part = self.subset(np.asarray(places, np.int64))
+        return places, replace(
+            part,
+            targets=[kept[place] for place in places],
+            target_scenarios=[np.full(len(kept[place]), row, np.int64) for place in places],
+        )
+
     @property
     def num_targets(self) -> int:
         return sum(map(len, self.targets))

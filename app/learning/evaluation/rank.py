@@ -17,7 +17,7 @@ from app.learning.splits import Repeats, Split
 from app.retrieval.snapshot import CANDIDATES_PER_SOURCE, Snapshot
 from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.scenario import Scenario
-from app.types import BoolArray, Int64Array
+from app.types import BoolArray, Float32Array, Int64Array
 
 BATCH = 256
 
@@ -50,12 +50,24 @@ class Ranker:
         weights: Mapping[str, float] | None = None,
         scenario: int | None = None,
     ) -> Int64Array:
-        """Rows of the data int64 [U, num], -1 where the list is shorter.
+        """The rows of `slates`."""
+        return self.slates(split, num, repeats, weights, scenario)[0]
+
+    def slates(
+        self,
+        split: Split,
+        num: int,
+        repeats: Repeats,
+        weights: Mapping[str, float] | None = None,
+        scenario: int | None = None,
+    ) -> tuple[Int64Array, Float32Array]:
+        """Rows of the data int64 [U, num], -1 where the list is shorter, and their scores.
 
         weights: of the sources; none given: as learned for the scenario. scenario: the one asked for; none given: the one each
         user was last seen in.
         """
         topk_UK = np.full((len(split.users), num), -1, np.int64)
+        scores_UK = np.full((len(split.users), num), -np.inf, np.float32)
         allowed_R = self._allowed(split)
         for place, users, names, excluded in self._batches(split, repeats, scenario):
             asked = [dict(weights) if weights else self.snapshot.resolve(name, {}) for name in names]
@@ -64,7 +76,8 @@ class Ranker:
             )
             for b, candidates in enumerate(found):
                 topk_UK[place + b, : len(candidates.rows_C)] = self.back_R[candidates.rows_C]
-        return topk_UK
+                scores_UK[place + b, : len(candidates.rows_C)] = candidates.scores_C
+        return topk_UK, scores_UK
 
     def source_lists(self, split: Split, repeats: Repeats) -> tuple[list[dict[str, Int64Array]], list[str]]:
         """What every source proposes to every user, and the scenario each was asked in: the material of the fusion fit."""
