@@ -172,7 +172,7 @@ def ps_command(pid: int) -> bytes:
 
 def wait_ready(binaries: Path, sockets: Path, process: subprocess.Popen[bytes] | None, *, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    command = [str(binaries / "pg_isready"), "-q", "-h", str(sockets)]
+    command = [str(binaries / "pg_isready"), "-q", "-h", str(sockets), "-U", DATABASE, "-d", DATABASE]
     while time.monotonic() < deadline and (process is None or process.poll() is None):
         answer = subprocess.run(command, check=False).returncode
         if answer == 0:
