@@ -101,7 +101,10 @@ def expect_media_type(request: Request, *accepted: str) -> str:
 
 async def read_json(request: Request, limit_bytes: int, *accepted: str) -> Any:
     expect_media_type(request, *accepted)
-    raw = await read_body(request, limit_bytes)
+    return _json_of(await read_body(request, limit_bytes))
+
+
+def _json_of(raw: bytes) -> Any:
     try:
         return parse_json(raw)
     except MalformedJson as error:
@@ -109,7 +112,10 @@ async def read_json(request: Request, limit_bytes: int, *accepted: str) -> Any:
 
 
 class JsonBody(Generic[BodyModel]):
-    """A FastAPI dependency: the validated body. Runs after the key was checked, because it is declared after it."""
+    """A FastAPI dependency: the validated body. Runs after the key was checked, because it is declared after it.
+
+    optional: an empty body stands for {}.
+    """
 
     def __init__(self, model: type[BodyModel], *accepted: str, optional: bool = False) -> None:
         self._model = model
@@ -117,11 +123,13 @@ class JsonBody(Generic[BodyModel]):
         self._optional = optional
 
     async def __call__(self, request: Request) -> BodyModel:
-        if self._optional and not media_type(request):
-            if await read_body(request, DEFAULT_LIMIT):
-                expect_media_type(request, *self._accepted)
+        if not self._optional:
+            return self._validate(await read_json(request, DEFAULT_LIMIT, *self._accepted))
+        raw = await read_body(request, DEFAULT_LIMIT)
+        if not raw:
             return self._validate({})
-        return self._validate(await read_json(request, DEFAULT_LIMIT, *self._accepted))
+        expect_media_type(request, *self._accepted)
+        return self._validate(_json_of(raw))
 
     def _validate(self, value: Any) -> BodyModel:
         try:

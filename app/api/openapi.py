@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from app.api.operation import SECURITY_SCHEME
-from app.api.schemas.fields import Body, View
+from app.api.schemas.fields import PatchBody, View
 from app.api.schemas.operations import Problem
 
 METHODS = ("get", "put", "post", "patch", "delete")
@@ -22,7 +22,8 @@ Recommendations for any storefront: ask for a slate in a scenario, send back wha
   segment: `a%2Fb` is the item `a/b`.
 - **Times** are RFC 3339 with an offset.
 - **Errors** are `application/problem+json` (RFC 9457) with a stable `code`; for bad fields `errors` says where.
-- **Unknown fields** are refused, so that a typo never passes silently.
+- **Unknown fields** are refused, so that a typo never passes silently. In a request null means left out; only in a PATCH
+  it clears the field.
 - **Filters**: `{"field": "price", "lt": 50}` with `eq ne lt lte gt gte in not_in contains exists`, combined by `and`,
   `or`, `not`. Fields are the item's properties, `attributes.<name>` and `age_days`. A value may refer to the viewed
   item: `{"field": "brand", "ne": {"context_item": "brand"}}`.
@@ -103,7 +104,7 @@ def _hoist_nested(schemas: dict[str, Any]) -> None:
 
 def _restore_examples(schemas: dict[str, Any]) -> None:
     """FastAPI drops every null of the document, those inside examples too."""
-    for model in _all_models(Body) + _all_models(View):
+    for model in _all_models(PatchBody) + _all_models(View):
         if model.__name__ in schemas and "examples" in _extra(model):
             schemas[model.__name__]["examples"] = _extra(model)["examples"]
 

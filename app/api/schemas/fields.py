@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.api.raw_path import decode_segment
@@ -21,10 +21,21 @@ MAX_INT = 2**63 - 1
 MAX_PAGE = 1000
 
 
-class Body(BaseModel):
+class PatchBody(BaseModel):
     """A request body: exact types, no unknown field, no NaN."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Body(PatchBody):
+    """A request body in which null means left out, because many clients write an empty optional field so."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_nulls(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: given for name, given in value.items() if given is not None or name not in cls.model_fields}
 
 
 class Query(BaseModel):

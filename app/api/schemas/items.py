@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from app.api.schemas.fields import Attributes, Body, Id, Line, LongText, Time, View, Word, listing_of
+from app.api.schemas.fields import Attributes, Body, Id, Line, LongText, PatchBody, Time, View, Word, listing_of
 from app.catalogue.item import Item
 
 LUNCH_BOX: dict[str, Any] = {
@@ -73,7 +73,7 @@ class ItemRow(ItemFields):
     )
 
 
-class ItemPatch(Body):
+class ItemPatch(PatchBody):
     """Only what is given changes (JSON merge patch, RFC 7396): null clears a field, `attributes` are merged by name."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"price": 3.95, "attributes": {"colour": None}}]})

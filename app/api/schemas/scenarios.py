@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from app.api.schemas.fields import Body, Id, JsonObject, View, check_text, listing_of
 from app.api.schemas.recommendations import SlateSize
 from app.retrieval.sources import SOURCE_NAMES
-from app.scenarios.scenario import Exclusions, Scenario
+from app.scenarios.scenario import Exclusions, Scenario, Weight
 
 GIFTS: dict[str, Any] = {
     "description": "Gift guide: presents for someone who does not know yet what to give.",
@@ -21,7 +22,21 @@ GIFTS: dict[str, Any] = {
 }
 
 Description = Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(check_text)]
-Weight = Literal["learned"] | Annotated[float, Field(ge=0, le=1_000)]
+MAX_WEIGHT = 1_000
+
+
+def check_weight(value: Any) -> Weight:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value != "learned" and not (is_number and 0 <= value <= MAX_WEIGHT):
+        raise PydanticCustomError("bad_weight", 'a weight is a number from 0 to 1000, or "learned"')
+    return cast(Weight, value)
+
+
+SourceWeight = Annotated[
+    Any,
+    AfterValidator(check_weight),
+    WithJsonSchema({"anyOf": [{"const": "learned"}, {"type": "number", "minimum": 0, "maximum": MAX_WEIGHT}]}),
+]
 
 
 class ExcludeBody(Body):
@@ -36,7 +51,7 @@ class ScenarioPut(Body):
     description: Description = Field(
         description="What the placement is for; it initialises the scenario's parameters where there is no data"
     )
-    sources: Annotated[dict[str, Weight], Field(min_length=1, max_length=100)] = Field(
+    sources: Annotated[dict[str, SourceWeight], Field(min_length=1, max_length=100)] = Field(
         dict.fromkeys(SOURCE_NAMES, "learned"), description="Candidate source: weight, or learned"
     )
     filter: JsonObject | None = None
@@ -68,7 +83,7 @@ class ScenarioView(View):
 
     name: str
     description: str
-    sources: dict[str, Weight]
+    sources: dict[str, SourceWeight]
     filter: dict[str, Any] | None
     exclude: ExcludeView
     n: int

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from app.api.schemas.fields import Attributes, Body, Id, LongText, Time, View, Word, listing_of
+from app.api.schemas.fields import Attributes, Body, Id, LongText, PatchBody, Time, View, Word, listing_of
 from app.api.schemas.items import Tags
 from app.catalogue.item import Consent, User
 
@@ -71,12 +71,12 @@ class UserRow(UserFields):
     )
 
 
-class ConsentPatch(Body):
+class ConsentPatch(PatchBody):
     personalize: bool | None = None
     train: bool | None = None
 
 
-class UserPatch(Body):
+class UserPatch(PatchBody):
     """Only what is given changes (JSON merge patch, RFC 7396): null clears, `attributes` and `consent` are merged."""
 
     model_config = ConfigDict(

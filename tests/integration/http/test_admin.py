@@ -75,6 +75,9 @@ def test_a_scenario_of_ones_own(admin: httpx.Client, new_id: str) -> None:
     [
         ({"sources": {"magic": 1}}, ["sources", "magic"], "unknown_source"),
         ({"sources": {}}, ["sources"], "too_few"),
+        ({"sources": {"new": -1}}, ["sources", "new"], "bad_weight"),
+        ({"sources": {"new": True}}, ["sources", "new"], "bad_weight"),
+        ({"sources": {"new": "a lot"}}, ["sources", "new"], "bad_weight"),
         ({"fallback": ["nowhere"]}, ["fallback", 0], "unknown_fallback"),
         ({"filter": {"field": "nope", "eq": 1}}, ["filter", "field"], "filter_unknown_field"),
         ({"pins": []}, ["pins"], "unknown_field"),
@@ -116,7 +119,12 @@ def test_bad_retrain_calls(admin: httpx.Client, body: dict[str, object]) -> None
 def test_models_before_the_first_training(admin: httpx.Client) -> None:
     assert admin.get("/v1/admin/models").json() == {"models": [], "next_cursor": None}
     is_problem(admin.post("/v1/admin/models/rollback"), 409, "no_earlier_version")
+    for body in (b"", b"{}", b'{"force": true}'):
+        json_body = {"Content-Type": "application/json"}
+        answer = admin.post("/v1/admin/models/nope/activate", content=body, headers=json_body)
+        is_problem(answer, 404, "model_not_found")
     is_problem(admin.post("/v1/admin/models/nope/activate"), 404, "model_not_found")
+    is_problem(admin.post("/v1/admin/models/nope/activate", content=b"x"), 415, "unsupported_media_type")
     is_problem(admin.post("/v1/admin/models/nope/activate", json={"force": "yes"}), 422, "wrong_type")
 
 

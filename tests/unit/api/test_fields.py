@@ -127,6 +127,15 @@ def test_fields_that_do_not_exist_are_refused(name: str) -> None:
     assert codes(RecommendBody, {"scenario": "home", name: None}) == {(name,): "unknown_field"}
 
 
+def test_null_means_left_out_but_hides_no_typo() -> None:
+    body = {"scenario": "home", "context_items": None, "n": None, "user": {"tags": None}, "context": None}
+    assert RecommendBody.model_validate(body) == RecommendBody.model_validate({"scenario": "home", "user": {}})
+    assert ItemPut.model_validate({"tags": None, "available": None, "attributes": None}) == ItemPut()
+    assert codes(RecommendBody, {"scenario": None}) == {("scenario",): "missing_field"}
+    assert codes(ItemPut, {"tag": None}) == {("tag",): "unknown_field"}
+    assert codes(ItemPut, {"tags": [None]}) == {("tags", 0): "wrong_type"}
+
+
 def test_every_wrong_field_is_named_with_its_place() -> None:
     body = {"user": {"age": -1, "agee": 3}, "context_items": ["ok", ""], "fields": ["title", "colour"]}
     assert codes(RecommendBody, body) == {
