@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field
 
 from app.api.schemas.fields import Attributes, Body, Context, Id, JsonObject, LongText, Query, View, Word
 from app.api.schemas.items import Tags
 from app.api.schemas.users import Age
-from app.catalogue.item import LIST_ITEM_FIELDS, PLAIN_ITEM_FIELDS, User
+from app.catalogue.item import User
 from app.serving.slate import SlateRequest
 
 MAX_SLATE = 200
-ITEM_FIELDS = frozenset((*PLAIN_ITEM_FIELDS, *LIST_ITEM_FIELDS, "attributes"))
-
-
-def check_item_field(name: str) -> str:
-    if name not in ITEM_FIELDS and not (name.startswith("attributes.") and len(name) > len("attributes.")):
-        known = ", ".join(sorted(ITEM_FIELDS))
-        raise PydanticCustomError("unknown_item_field", f"no such item property; known are {known}, attributes.<name>")
-    return name
-
-
-ItemField = Annotated[Word, AfterValidator(check_item_field)]
 ContextItems = Annotated[list[Id], Field(max_length=50)]
 ExcludedItems = Annotated[list[Id], Field(max_length=1_000)]
-ItemFieldNames = Annotated[list[ItemField], Field(max_length=50)]
+ItemFieldNames = Annotated[list[Word], Field(max_length=50)]
 SlateSize = Annotated[int, Field(ge=1, le=MAX_SLATE)]
 
 

@@ -81,7 +81,7 @@ def test_bodies_that_are_no_good_json(admin: httpx.Client, body: bytes, status: 
         ({"context_items": ["sku", None]}, ["context_items", 1], "wrong_type"),
         ({"context_items": ["sku"] * 51}, ["context_items"], "too_many"),
         ({"exclude_items": ["sku"] * 1_001}, ["exclude_items"], "too_many"),
-        ({"fields": ["title", "colour"]}, ["fields", 1], "unknown_item_field"),
+        ({"fields": ["title", "colour"]}, ["fields", 1], "unknown_field"),
         ({"user": {"age": -1}}, ["user", "age"], "out_of_range"),
         ({"user": {"consent": {}}}, ["user", "consent"], "unknown_field"),
         ({"context": {"x": "y" * 5_000}}, ["context"], "too_large"),
