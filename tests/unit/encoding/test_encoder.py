@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.encoding.cache import FileVectorCache, content_hash
+from app.encoding.encoder import Encoder
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder()
+
+
+def test_meaning_is_near_and_the_empty_text_is_nothing(encoder: Encoder) -> None:
+    mug, cup, car, nothing = encoder.encode(["a coffee mug", "a tea cup", "a racing car", " "])
+    assert mug @ cup > mug @ car + 0.1
+    assert not nothing.any()
+    assert np.linalg.norm(mug) == pytest.approx(1.0, abs=0.01)
+
+
+def test_order_and_repeats_are_kept(encoder: Encoder) -> None:
+    vectors = encoder.encode(["long " * 50, "short", "long " * 50])
+    assert np.array_equal(vectors[0], vectors[2])
+    assert np.allclose(vectors[1], encoder.encode(["short"])[0], atol=0.02)
+
+
+def test_a_known_text_is_not_encoded_again(tmp_path: Path) -> None:
+    cache = FileVectorCache(tmp_path)
+    first = Encoder(cache=cache)
+    vectors = first.encode(["one", "two"])
+    marked = np.full(384, 0.5, np.float32)
+    cache.put_many(first.key, {content_hash("two"): marked})
+    again = Encoder(cache=cache).encode(["two", "one"])
+    assert np.array_equal(again[0], marked)
+    assert np.allclose(again[1], vectors[0], atol=1e-3)
+
+
+def test_caches_of_encoders_do_not_mix(tmp_path: Path) -> None:
+    cache = FileVectorCache(tmp_path)
+    cache.put_many("a", {b"k" * 16: np.ones(3, np.float32)})
+    assert cache.get_many("b", [b"k" * 16]) == {}
+    assert cache.get_many("a", [b"k" * 16])[b"k" * 16].tolist() == [1.0, 1.0, 1.0]

@@ -1,0 +1,35 @@
+import numpy as np
+
+from app.features.users import KINDS, PAD, HistoryItem, collapse_runs, fold_users
+
+VIEW, CLICK, BUY, DISLIKE = (KINDS[name] for name in ("view", "click", "purchase", "dislike"))
+
+
+def test_a_run_on_one_item_counts_once_with_the_strongest_kind() -> None:
+    last, kinds = collapse_runs(np.array([7, 7, 7, 8, 7]), np.array([VIEW, BUY, CLICK, VIEW, VIEW]))
+    assert last.tolist() == [2, 3, 4]
+    assert kinds.tolist() == [BUY, VIEW, VIEW]
+
+
+def test_runs_end_with_the_user() -> None:
+    last, _ = collapse_runs(np.array([7, 7]), np.array([VIEW, VIEW]), np.array([0, 1]))
+    assert last.tolist() == [0, 1]
+
+
+def test_disliking_outweighs_everything_before_it() -> None:
+    assert collapse_runs(np.array([7, 7]), np.array([BUY, DISLIKE]))[1].tolist() == [DISLIKE]
+
+
+def test_histories_stand_oldest_first_with_padding_behind() -> None:
+    history = [HistoryItem(3, VIEW, 0.0), HistoryItem(3, CLICK, 3600.0), HistoryItem(5, BUY, 7200.0)]
+    batch = fold_users([history, []], [10_800.0, 0.0], np.zeros((2, 4), np.float32), [1, 0], length=4)
+    assert batch.history_BL.tolist() == [[3, 5, PAD, PAD], [PAD] * 4]
+    assert batch.kinds_BL[0, :2].tolist() == [CLICK, BUY]
+    assert batch.ages_BL[0, :2].tolist() == [2.0, 1.0]
+
+
+def test_only_the_newest_are_kept_and_the_future_is_now() -> None:
+    history = [HistoryItem(row, VIEW, float(row)) for row in range(10)]
+    batch = fold_users([history], [5.0], np.zeros((1, 4), np.float32), [0], length=3)
+    assert batch.history_BL.tolist() == [[7, 8, 9]]
+    assert batch.ages_BL.tolist() == [[0.0, 0.0, 0.0]]

@@ -1,0 +1,183 @@
+"""A checkerboard: two kinds of shoppers, two kinds of items, and the model must return the withheld half."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.catalogue.item import Item
+from app.catalogue.shop_data import ShopData
+from app.encoding.encoder import Encoder
+from app.errors import BadArtifact, BadData, Cancelled
+from app.features.texts import item_text
+from app.features.users import HistoryItem, fold_users
+from app.learning.dataset import Interactions, interactions
+from app.learning.fit import FitConfig, fit
+from app.learning.inputs import Inputs, encode_inputs
+from app.learning.jobs import Job
+from app.learning.run import TRIAL, RetrainDeps, retrain
+from app.learning.training import TrainingConfig
+from app.learning.warm_start import transplant
+from app.retrieval.snapshot import Snapshot
+from app.types import no_progress, utc_now
+from tests.unit.learning.builders import Row, shop
+
+TEA = ["green tea", "black tea", "herbal tea", "tea pot", "tea cup", "tea strainer", "matcha whisk", "tea tin"]
+CAR = ["car wax", "car jack", "engine oil", "tyre pump", "dash camera", "spark plug", "car polish", "brake pads"]
+
+
+def checkerboard(num_users: int = 60, seed: int = 0) -> ShopData:
+    """Even users take six of the eight tea things, odd users six of the car things, in random order."""
+    rng = np.random.default_rng(seed)
+    rows: list[Row] = []
+    for user in range(num_users):
+        names = TEA if user % 2 == 0 else CAR
+        rows += [(f"u{user:02}", names[place], user * 10 + n) for n, place in enumerate(rng.permutation(8)[:6])]
+    return shop(sorted(rows, key=lambda row: row[2]), titles={name: name for name in TEA + CAR})
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder()
+
+
+@pytest.fixture(scope="module")
+def fitted(encoder: Encoder) -> tuple[Snapshot, Interactions, Inputs]:
+    data = interactions(checkerboard())
+    inputs = encode_inputs(checkerboard(), data, encoder, no_progress)
+    config = FitConfig(training=TrainingConfig(epochs=20, seed=3), encoder_key=encoder.key)
+    return fit(data, inputs, config, no_progress), data, inputs
+
+
+def top(snapshot: Snapshot, history: list[str], num: int, source: str = "two_tower") -> list[str]:
+    past = [HistoryItem(snapshot.row_of[item], 2, 0.0) for item in history]
+    users = fold_users([past], [3600.0], np.zeros((1, 384), np.float32), [0])
+    excluded = [np.asarray([entry.row for entry in past], np.int64)]
+    found = snapshot.recommend(
+        users, snapshot.space(), snapshot.scenarios(), num, weights=[{source: 1.0}], excluded=excluded
+    )
+    return [snapshot.item_ids[row] for row in found[0].rows_C]
+
+
+@pytest.mark.parametrize("source", ["two_tower", "item_cf"])
+def test_the_withheld_items_come_first(fitted: tuple[Snapshot, Interactions, Inputs], source: str) -> None:
+    assert set(top(fitted[0], TEA[:6], 2, source)) == set(TEA[6:])
+    assert set(top(fitted[0], CAR[2:], 2, source)) == set(CAR[:2])
+
+
+def test_saved_and_loaded_is_the_same(fitted: tuple[Snapshot, Interactions, Inputs], tmp_path: Path) -> None:
+    fitted[0].save(tmp_path / "model")
+    loaded = Snapshot.load(tmp_path / "model")
+    assert loaded.manifest.data == fitted[0].manifest.data
+    for history in (TEA[:3], CAR[:1]):
+        assert top(loaded, history, 10) == top(fitted[0], history, 10)
+        assert top(loaded, history, 10, "popular") == top(fitted[0], history, 10, "popular")
+
+
+def test_an_altered_or_torn_artifact_never_loads(fitted: tuple[Snapshot, Interactions, Inputs], tmp_path: Path) -> None:
+    fitted[0].save(tmp_path / "model")
+    path = tmp_path / "model" / "vectors_ND.npy"
+    held = path.read_bytes()
+    path.write_bytes(held[:-1] + bytes([held[-1] ^ 1]))
+    with pytest.raises(BadArtifact, match="checksum"):
+        Snapshot.load(tmp_path / "model")
+    path.unlink()
+    with pytest.raises(BadArtifact, match="missing"):
+        Snapshot.load(tmp_path / "model")
+    with pytest.raises(BadArtifact, match="manifest"):
+        Snapshot.load(tmp_path)
+
+
+def test_a_new_item_is_placed_by_its_text(fitted: tuple[Snapshot, Interactions, Inputs], encoder: Encoder) -> None:
+    snapshot = fitted[0]
+    delta = [Item("new tea", title="oolong tea leaves"), Item("new car", title="car wheel cleaner")]
+    space = snapshot.space(delta, encoder.encode([item_text(item) for item in delta]))
+    vectors = space.vectors_MD @ snapshot.vectors_ND.T
+    tea = [snapshot.row_of[name] for name in TEA]
+    car = [snapshot.row_of[name] for name in CAR]
+    assert vectors[0, tea].mean() > vectors[0, car].mean() + 0.2
+    assert vectors[1, car].mean() > vectors[1, tea].mean() + 0.2
+
+
+def test_a_replaced_item_keeps_its_history_and_leaves_its_old_row(
+    fitted: tuple[Snapshot, Interactions, Inputs], encoder: Encoder
+) -> None:
+    snapshot = fitted[0]
+    changed = Item(TEA[7], title="tea tin, large")
+    space = snapshot.space([changed], encoder.encode([item_text(changed)]))
+    row = len(snapshot.item_ids)
+    assert space.trained_rows(np.array([[row, 0, -1]], np.int32)).tolist() == [[snapshot.row_of[TEA[7]], 0, -1]]
+    allowed = np.ones(len(space), np.bool_)
+    allowed[snapshot.row_of[TEA[7]]] = False
+    past = [HistoryItem(snapshot.row_of[name], 2, 0.0) for name in TEA[:6]]
+    users = fold_users([past], [3600.0], np.zeros((1, 384), np.float32), [0])
+    for source in ("two_tower", "item_cf", "popular"):
+        found = snapshot.recommend(
+            users, space, snapshot.scenarios(), 16, weights=[{source: 1.0}], allowed_R=allowed,
+            excluded=[np.asarray([entry.row for entry in past], np.int64)],
+        )  # fmt: skip
+        assert row in found[0].rows_C.tolist(), source
+        assert snapshot.row_of[TEA[7]] not in found[0].rows_C.tolist()
+
+
+def test_the_second_fit_equals_the_first(encoder: Encoder) -> None:
+    data = interactions(checkerboard(20))
+    inputs = encode_inputs(checkerboard(20), data, encoder, no_progress)
+    config = FitConfig(training=TrainingConfig(epochs=2, seed=5))
+    first, second = (fit(data, inputs, config, no_progress) for _ in range(2))
+    assert np.array_equal(first.vectors_ND, second.vectors_ND)
+    assert first.manifest.fusion == second.manifest.fusion
+
+
+def test_transplanted_towers_know_the_known(fitted: tuple[Snapshot, Interactions, Inputs]) -> None:
+    snapshot, data, _ = fitted
+    grown = replace(data, item_ids=["a new one", *data.item_ids])
+    towers = transplant(snapshot, grown, seed=0)
+    old, new = snapshot.runner.towers.item.id.weight, towers.item.id.weight
+    assert len(new) == len(old) + 1
+    assert np.allclose(new[2:].detach().numpy(), old[1:].detach().numpy())
+    assert not new[1].any()
+
+
+def job(mode: str = "full") -> Job:
+    return Job(job_id="01J", mode=mode, state="running", created_at=utc_now())  # type: ignore[arg-type]
+
+
+def deps(data: ShopData, encoder: Encoder, into: Path, live: Path | None = None) -> RetrainDeps:
+    def publish(directory: Path, version: str) -> None:
+        directory.rename(into / version)
+
+    training = TrainingConfig(epochs=6, seed=1)
+    return RetrainDeps(data, {}, 7, encoder, publish, live=live, training=training)
+
+
+def test_a_retraining_run_full_then_incremental(encoder: Encoder, tmp_path: Path) -> None:
+    first = retrain(job(), deps(checkerboard(), encoder, tmp_path), no_progress)
+    assert first.activate
+    artifact = tmp_path / first.version.version
+    assert Snapshot.load(artifact).manifest.catalogue_revision == 7
+    assert Snapshot.load(artifact / TRIAL).manifest.data["events"] < first.version.data["events"]  # type: ignore[operator]
+    assert {"duoscene", "popularity", "item_cf"} <= set(first.version.metrics)
+    grown = checkerboard(80)
+    second = retrain(job("incremental"), deps(grown, encoder, tmp_path, artifact), no_progress)
+    assert second.version.mode == "incremental"
+    assert "live" in second.version.metrics
+    loaded = Snapshot.load(tmp_path / second.version.version)
+    assert set(top(loaded, TEA[:6], 2)) == set(TEA[6:])
+
+
+def test_nothing_to_learn_from_says_so(encoder: Encoder, tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="at least 20"):
+        retrain(job(), deps(checkerboard(2), encoder, tmp_path), no_progress)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cancelled_run_publishes_nothing(encoder: Encoder, tmp_path: Path) -> None:
+    def stop(stage: str, done: float, note: str = "") -> None:
+        if stage == "fit on everything":
+            raise Cancelled("told to stop")
+
+    with pytest.raises(Cancelled):
+        retrain(job(), deps(checkerboard(), encoder, tmp_path), stop)
+    assert list(tmp_path.iterdir()) == []

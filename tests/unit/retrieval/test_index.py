@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from app.retrieval import index as module
+from app.retrieval.index import VectorIndex, best
+
+
+def unit(rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(rows, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5, 0.01, 0.0])
+def test_search_is_exact_search_over_what_is_allowed(kept: float) -> None:
+    items, users = unit(2_000), unit(5, seed=1)
+    allowed = np.random.default_rng(2).random(2_000) < kept
+    rows, scores = VectorIndex(items).search(users, 10, allowed)
+    expected = users @ items.T
+    expected[:, ~allowed] = -np.inf
+    for b in range(5):
+        order = np.argsort(-expected[b], kind="stable")[: min(10, allowed.sum())]
+        assert rows[b][rows[b] >= 0].tolist() == order.tolist()
+        assert scores[b][rows[b] >= 0] == pytest.approx(expected[b][order], abs=1e-5)
+
+
+def test_a_filter_that_keeps_three_returns_those_three() -> None:
+    allowed = np.zeros(5_000, np.bool_)
+    allowed[[3, 44, 4_999]] = True
+    rows, _ = VectorIndex(unit(5_000)).search(unit(1, seed=3), 200, allowed)
+    assert sorted(rows[0][rows[0] >= 0].tolist()) == [3, 44, 4_999]
+
+
+def test_large_catalogues_walk_a_graph_with_measured_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EXACT_BELOW", 1_000)
+    index = VectorIndex(unit(6_000))
+    assert index.kind == "hnsw"
+    assert index.recall() >= 0.98
+    allowed = np.arange(6_000) % 2 == 0
+    rows, _ = index.search(unit(3, seed=4), 50, allowed)
+    assert (rows >= 0).all()
+    assert (rows % 2 == 0).all()
+
+
+def test_best_never_returns_nan_or_minus_infinity() -> None:
+    rows, scores = best(np.array([[np.nan, 1.0, -np.inf, 3.0]]), 4)
+    assert rows.tolist() == [[3, 1, -1, -1]]
+    assert scores[0, :2].tolist() == [3.0, 1.0]
+    assert np.isneginf(scores[0, 2:]).all()
+
+
+def test_ties_keep_row_order() -> None:
+    assert best(np.zeros((1, 100), np.float32), 100)[0][0].tolist() == list(range(100))
