@@ -15,7 +15,7 @@ MAX_HISTORY = 100
 
 class HistoryEntry(NamedTuple):
     item_id: str
-    type: str
+    type: str  # as taste: a low rating is a dislike, see `taste_kind_of`
     occurred_at: float  # unix seconds
     event_id: str
 

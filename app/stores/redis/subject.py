@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from app.catalogue.item import Consent, User
-from app.feedback.event import Event
+from app.feedback.event import Event, taste_kind_of
 from app.feedback.state import MAX_HISTORY, HistoryEntry
 
 NO_PROFILE = b"-"
@@ -44,7 +44,8 @@ def load_entry(member: bytes) -> HistoryEntry:
 
 
 def to_entry(event: Event) -> HistoryEntry:
-    return HistoryEntry(event.item_id, event.type, event.occurred_at.timestamp(), event.event_id)
+    kind = taste_kind_of(event.type, event.value)
+    return HistoryEntry(event.item_id, kind, event.occurred_at.timestamp(), event.event_id)
 
 
 def merge_histories(histories: Iterable[Sequence[HistoryEntry]]) -> tuple[HistoryEntry, ...]:
