@@ -19,23 +19,15 @@ from app.types import Float32Array, Int64Array
 
 # How much each taste counts in a scenario. `companions`: kinds that go with the loved ones. `cheap`: dislike of dear items.
 SCENARIOS: Mapping[str, Mapping[str, float]] = {
-    "home": {"kinds": 5.0, "styles": 2.0, "price": 4.0, "brands": 0.8, "colours": 0.5, "quality": 0.8},
-    "similar": {"kinds": 4.5, "styles": 2.6, "price": 4.0, "brands": 0.6, "colours": 0.7, "quality": 0.8},
-    "complements": {"kinds": 2.0, "companions": 4.0, "styles": 1.8, "price": 3.0, "brands": 0.6, "quality": 0.8},
-    "cart": {"kinds": 2.0, "companions": 4.0, "styles": 1.4, "price": 2.0, "cheap": 2.0, "quality": 0.8},
-    "search": {"kinds": 5.0, "styles": 1.6, "price": 5.0, "brands": 0.6, "colours": 0.6, "quality": 1.0},
-    "category": {"kinds": 4.0, "styles": 2.0, "price": 4.0, "brands": 0.6, "colours": 0.5, "quality": 1.4},
-    "promotion": {"kinds": 4.0, "styles": 1.4, "price": 2.0, "brands": 0.5, "quality": 0.8, "discount": 9.0},
-    "new_arrivals": {
-        "kinds": 4.5,
-        "styles": 2.0,
-        "price": 3.0,
-        "brands": 0.8,
-        "colours": 0.4,
-        "quality": 0.8,
-        "new": 2.0,
-    },
-    "email": {"kinds": 4.5, "styles": 1.4, "price": 3.0, "brands": 3.0, "colours": 0.4, "quality": 0.8},
+    "home": {"kinds": 5.0, "styles": 2.6, "price": 1.6, "brands": 0.3, "colours": 0.2, "quality": 0.8},
+    "similar": {"kinds": 4.5, "styles": 3.4, "price": 1.6, "brands": 0.3, "colours": 0.3, "quality": 0.8},
+    "complements": {"kinds": 2.0, "companions": 4.0, "styles": 2.3, "price": 1.2, "brands": 0.3, "quality": 0.8},
+    "cart": {"kinds": 2.0, "companions": 4.0, "styles": 1.8, "price": 0.8, "cheap": 2.0, "quality": 0.8},
+    "search": {"kinds": 5.0, "styles": 2.1, "price": 2.0, "brands": 0.3, "colours": 0.2, "quality": 1.0},
+    "category": {"kinds": 4.0, "styles": 2.6, "price": 1.6, "brands": 0.3, "colours": 0.2, "quality": 1.4},
+    "promotion": {"kinds": 4.0, "styles": 1.8, "price": 0.8, "brands": 0.2, "quality": 0.8, "discount": 9.0},
+    "new_arrivals": {"kinds": 4.5, "styles": 2.6, "price": 1.2, "brands": 0.3, "quality": 0.8, "new": 2.0},
+    "email": {"kinds": 4.5, "styles": 1.8, "price": 1.2, "brands": 3.0, "quality": 0.8},
 }
 _INDIFFERENCE = 5.6  # utility at which wanting is a coin toss
 

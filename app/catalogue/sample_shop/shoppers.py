@@ -26,7 +26,7 @@ _COUNTRIES = (
     "Poland",
 )
 _COUNTRY_RATIOS = (0.25, 0.15, 0.15, 0.1, 0.08, 0.07, 0.06, 0.05, 0.05, 0.04)
-_MIXES = np.asarray([[1.0, 0.0, 0.0], [0.7, 0.3, 0.0], [0.55, 0.3, 0.15]])
+_MIXES = np.asarray([[1.0, 0.0, 0.0], [0.8, 0.2, 0.0], [0.7, 0.2, 0.1]])
 _FRUGAL = ("I look for a bargain first.", "My budget is small, so price matters.", "I rarely pay full price.")
 _LAVISH = (
     "I would rather pay more for something that lasts.",
@@ -78,9 +78,9 @@ def make_shoppers(words: Words, num_users: int, start: datetime, num_days: int, 
         main = words.personas[personas[0]]
         strength = mix @ interest_PK[personas]
         kinds[number] = np.log1p(strength) / np.log1p(3.0)
-        level[number] = np.clip(main.level + rng.normal(0, 0.17), 0, 1)
+        level[number] = np.clip(main.level + rng.normal(0, 0.12), 0, 1)
         loved_style, liked_style = _choose_styles(words, main, rng)
-        styles[number, loved_style], styles[number, liked_style] = 1.0, 0.45
+        styles[number, loved_style], styles[number, liked_style] = 1.0, 0.3
         loved_brands = _choose_brands(words, strength, loved_style, float(level[number]), rng)
         brands[number, loved_brands] = (1.0, 0.7, 0.5)
         favourite = int(rng.integers(len(words.colours)))
@@ -114,8 +114,9 @@ def _choose_personas(words: Words, share_P: np.ndarray, rng: np.random.Generator
 
 
 def _choose_styles(words: Words, main: Persona, rng: np.random.Generator) -> tuple[int, int]:
-    names = list(main.styles) if rng.random() < 0.85 else [style.name for style in words.styles]
-    loved = words.style_row[str(rng.choice(names))]
+    """A loved one, mostly the first of the persona's, and a liked one."""
+    names = list(main.styles) if rng.random() < 0.92 else [style.name for style in words.styles]
+    loved = words.style_row[names[0] if rng.random() < 0.5 else str(rng.choice(names))]
     others = [row for row in range(len(words.styles)) if row != loved]
     return loved, int(rng.choice(others))
 

@@ -26,9 +26,9 @@ SLATE_SIZE = 10
 _ENTRIES = ("home", "search", "category", "promotion", "new_arrivals", "email")
 _ENTRY_RATIOS = np.asarray([0.4, 0.2, 0.14, 0.1, 0.06, 0.1])
 _FOLLOW_RATIO = {"similar": 0.3, "complements": 0.15, "cart": 0.35}
-_MEAN_VISITS, _MAX_VISITS = 4.6, 24
+_MEAN_VISITS, _MAX_VISITS = 5.8, 24
 _SHARPNESS = 1.6  # of the logging policy that knows tastes: higher shows more of the loved
-_POLICIES, _POLICY_RATIOS = ("taste", "popular", "random"), (0.72, 0.14, 0.14)
+_POLICIES, _POLICY_RATIOS = ("taste", "popular", "random"), (0.8, 0.1, 0.1)
 _FAR = np.float32(-1e9)
 
 
@@ -112,7 +112,7 @@ class Shop:
         utility = self._utility(visits.user[rows], visits.day[rows], "home")
         chosen = _draw(_SHARPNESS * utility, 1, self.rng)[:, 0]
         self.journal.add("view", visits.user[rows], chosen, visits.visit[rows], visits.day[rows] + 0.001, None)
-        self.tired_UN[visits.user[rows], chosen] += 0.5
+        self.tired_UN[visits.user[rows], chosen] += 3.0
         visits.context[rows] = chosen
 
     def _utility(self, user: Int64Array, day: Float32Array, scenario: str) -> Float32Array:
@@ -130,7 +130,7 @@ class Shop:
         shown_VK = _draw(self._policy_scores(utility, intent), SLATE_SIZE, self.rng)
         utility_VK = np.take_along_axis(utility, shown_VK, axis=1)
         position = np.arange(1, SLATE_SIZE + 1)
-        looked_at = position <= np.minimum(3 + self.rng.poisson(3.2, len(visits.user)), SLATE_SIZE)[:, None]
+        looked_at = position <= np.minimum(2 + self.rng.poisson(2.6, len(visits.user)), SLATE_SIZE)[:, None]
         looked_at &= utility_VK > _FAR / 2
         clicked = looked_at & (self.rng.random(shown_VK.shape) < want(utility_VK) / (1 + 0.08 * (position - 1)))
         carted = clicked & (self.rng.random(shown_VK.shape) < 0.45 * want(utility_VK - 0.7))
@@ -138,7 +138,7 @@ class Shop:
         day = visits.day + np.float32(minutes)
         self.journal.add_slate(scenario, visits.user, visits.visit, day, shown_VK, looked_at, clicked, carted, notes)
         v, k = np.nonzero(clicked)
-        np.add.at(self.tired_UN, (visits.user[v], shown_VK[v, k]), 1.2)
+        np.add.at(self.tired_UN, (visits.user[v], shown_VK[v, k]), 3.0)
         visits.context[v[::-1]] = shown_VK[v, k][::-1]  # the first clicked one stays
         v, k = np.nonzero(carted)
         visits.cart[v[::-1]] = shown_VK[v, k][::-1]
