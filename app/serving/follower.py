@@ -82,7 +82,7 @@ class Follower:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def follow_once(self) -> None:
-        """One round. Only the first model is waited for; a later one is loaded while everything else goes on."""
+        """One round. A model is waited for at the start only; a later one is loaded while everything else goes on."""
         try:
             seen = await self._revisions.read()
         except Exception as error:  # noqa: BLE001  the loop must outlive whatever the database says
@@ -92,7 +92,7 @@ class Follower:
         await self._step("scenarios", seen.scenarios, self._follow_scenarios)
         if self._swap is None or self._swap.done():
             self._swap = asyncio.create_task(self._step("models", seen.models, self._follow_models))
-        if self._live.current.model is None:
+        if not self._tasks:  # starting: the first slate should come from the model
             await self._swap
         await self._step("catalogue", seen.catalogue, lambda: self.catch_up(seen.catalogue))
 
