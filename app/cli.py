@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from app.console import show_error
-from app.errors import DuosceneError
+from app.errors import BadData, DuosceneError
 from app.learning.jobs import Activation, JobMode
 from app.threads import all_cores, limit_threads
 
@@ -73,6 +73,33 @@ def worker() -> None:
     from app.commands import run_worker
 
     run_worker(settings)
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A folder (duoscene layout, MovieLens) or a file")],
+    format: Annotated[
+        str, typer.Option(help="auto, duoscene, movielens, online-retail, csv, jsonl or parquet")
+    ] = "auto",
+    map: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Where a field stands in a file; repeat it")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what cleaning would do")] = False,
+) -> None:
+    """Items, users and events into the service; prints what was cleaned and why. Safe to repeat."""
+    from app.commands import import_data
+
+    import_data(settings_with(), path, format, parse_map(map or []), dry_run=dry_run)
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist or is empty")],
+) -> None:
+    """Everything in the duoscene layout; an import of it gives the same service."""
+    from app.commands import export_data
+
+    export_data(settings_with(), directory)
 
 
 @app.command()
@@ -163,6 +190,16 @@ def doctor(
         list_settings(settings_with())
     elif not examine(settings_with()):
         raise typer.Exit(1)
+
+
+def parse_map(pairs: list[str]) -> dict[str, str]:
+    mapping = {}
+    for pair in pairs:
+        field, equals, column = pair.partition("=")
+        if not (field and equals and column):
+            raise BadData(f"--map {pair}: expected FIELD=COLUMN, for example --map user_id=customer")
+        mapping[field] = column
+    return mapping
 
 
 def settings_with(**options: object) -> Settings:

@@ -8,8 +8,9 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
@@ -17,13 +18,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.access.key_ring import NewKey, create_key
-from app.console import console, progress_bar, show_ending, watch_job
+from app.catalogue.cleaning import write_rejects
+from app.catalogue.loading import import_path
+from app.catalogue.shop_data import ShopData
+from app.catalogue.writer import write_shop_data
+from app.console import console, counts_table, progress_bar, show_ending, watch_job
 from app.errors import NotFound
 from app.learning.job_progress import JobProgress
 from app.learning.jobs import Activation, Job, JobMode
 from app.learning.worker import Worker
 from app.observability.logs import configure_logging
 from app.settings import Settings, put_into_environment
+from app.types import utc_now
+from app.wiring.live_state import open_live_state
 from app.wiring.servers import use_servers
 from app.wiring.stores import Stores, open_stores
 
@@ -110,10 +117,46 @@ async def _run_here(worker: Worker, job: Job) -> bool:
         return await worker.run_one(job.job_id, draw)
 
 
+def import_data(settings: Settings, path: Path, format: str, mapping: Mapping[str, str], *, dry_run: bool) -> None:
+    """Read, clean, report, load. Safe to repeat. Raises BadData."""
+    with progress_bar() as bar:
+        cleaned = import_path(path, format, mapping, progress=bar.report)
+    console.print(cleaned.report)
+    if dry_run:
+        console.print("Nothing was written: --dry-run.")
+        return
+    if len(cleaned.rejects):
+        rejects = settings.data_dir / "rejects" / f"{path.resolve().name}-{utc_now():%Y%m%dT%H%M%S}.ndjson"
+        write_rejects(cleaned.rejects, rejects)
+        console.print(f"{len(cleaned.rejects):,} rejected rows: {escape(str(rejects))}")
+
+    async def load(stores: Stores, running: Settings) -> Mapping[str, int]:
+        with progress_bar() as bar:
+            counts = await stores.shop_data.load(cleaned.data, bar.report)
+        async with open_live_state(running, stores) as live_state:
+            await live_state.forget_everybody()  # it is derived again from what is stored now
+        return counts
+
+    console.print(counts_table("Imported", with_stores(settings, load)))
+
+
+def export_data(settings: Settings, directory: Path) -> None:
+    """Everything, in the duoscene layout. Raises Conflict when the folder is not empty."""
+
+    async def read(stores: Stores, running: Settings) -> ShopData:
+        return await stores.shop_data.read(for_training=False)
+
+    data = with_stores(settings, read)
+    with progress_bar() as bar:
+        write_shop_data(data, directory, bar.report)
+    counts = {"items": len(data.items), "users": len(data.users), "events": len(data.events)}
+    console.print(counts_table(f"Exported to {directory}", counts))
+
+
 def make_key(settings: Settings, name: str, scopes: list[str]) -> None:
     """Raises Invalid for an unknown scope."""
 
-    async def make(stores: Stores) -> NewKey:
+    async def make(stores: Stores, running: Settings) -> NewKey:
         return await create_key(stores.keys, name, scopes)
 
     key = with_stores(settings, make)
@@ -124,7 +167,7 @@ def make_key(settings: Settings, name: str, scopes: list[str]) -> None:
 
 def list_keys(settings: Settings) -> None:
     table = Table("id", "name", "scopes", "created", "revoked")
-    for key in with_stores(settings, lambda stores: stores.keys.all()):
+    for key in with_stores(settings, lambda stores, running: stores.keys.all()):
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
         table.add_row(
             key.key_id, escape(key.name), ", ".join(sorted(key.scopes)), f"{key.created_at:%Y-%m-%d %H:%M}", revoked
@@ -134,17 +177,17 @@ def list_keys(settings: Settings) -> None:
 
 def revoke_key(settings: Settings, key_id: str) -> None:
     """Raises NotFound for a key that is unknown or revoked already."""
-    if not with_stores(settings, lambda stores: stores.keys.revoke(key_id)):
+    if not with_stores(settings, lambda stores, running: stores.keys.revoke(key_id)):
         raise NotFound(f"there is no live key {key_id!r}; `duoscene keys list` shows all", code="key_not_found")
     console.print(f"revoked {key_id}", markup=False)
 
 
-def with_stores(settings: Settings, use: Callable[[Stores], Awaitable[T]]) -> T:
-    """The result of `use` with the stores open, their servers running and their schema current."""
+def with_stores(settings: Settings, use: Callable[[Stores, Settings], Awaitable[T]]) -> T:
+    """The result of `use` with open stores of a current schema, and the settings that hold their urls."""
 
     async def run(running: Settings) -> T:
         async with open_stores(running) as stores:
-            return await use(stores)
+            return await use(stores, running)
 
     with use_servers(settings) as servers:
         return asyncio.run(run(servers.settings))

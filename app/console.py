@@ -59,7 +59,7 @@ class Bar:
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Bar]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield Bar(bar)
 
 

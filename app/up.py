@@ -21,7 +21,7 @@ from rich.markup import escape
 
 from app.access.key_ring import create_key
 from app.access.keys import KeyStore
-from app.catalogue.loading import read_shop_data
+from app.catalogue.loading import import_path
 from app.catalogue.sample_shop import generate_sample_shop
 from app.catalogue.shop_data import ShopData
 from app.console import console, counts_table, progress_bar, show_ending, watch_job
@@ -58,8 +58,8 @@ def run_up(settings: Settings, dataset: str | None) -> None:
         asyncio.run(fill_when_empty(servers.settings, dataset))
         start_child(stack, "worker", WORKER_STOP_SECONDS)
         api = start_child(stack, "serve", API_STOP_SECONDS)
-        asyncio.run(train_when_untrained(servers.settings))
-        wait_for_api(api, servers.settings)
+        version = asyncio.run(train_when_untrained(servers.settings))
+        wait_for_api(api, servers.settings, version)
         asyncio.run(show_welcome(servers.settings))
         keep_servers(servers)
     console.print("Stopped.")
@@ -129,25 +129,33 @@ async def fill_when_empty(settings: Settings, dataset: str | None) -> None:
                     "`duoscene import PATH` adds to it"
                 )
             return
+        if dataset is None:
+            dataset = unfinished.read_text() if unfinished.exists() else SAMPLE
         with progress_bar() as bar:
-            data = await asyncio.to_thread(read_dataset, dataset or SAMPLE, settings, bar.report)
-            unfinished.touch()
+            data = await asyncio.to_thread(read_dataset, dataset, settings, bar.report)
+            unfinished.write_text(dataset)
             counts = await stores.shop_data.load(data, bar.report)
             unfinished.unlink()
-        console.print(counts_table("Imported", counts))
+    console.print(counts_table("Imported", counts))
 
 
 def read_dataset(dataset: str, settings: Settings, report: Progress) -> ShopData:
+    """Cleaned, with the report printed. Raises BadData."""
     if dataset == SAMPLE:
         return generate_sample_shop(settings.seed, until=utc_now(), progress=report).data
-    return read_shop_data(Path(dataset), progress=report)
+    cleaned = import_path(Path(dataset), progress=report)
+    console.print(cleaned.report)
+    return cleaned.data
 
 
-async def train_when_untrained(settings: Settings) -> None:
-    """Watch the first training until there is a live model. One that an earlier, killed `up` began is begun anew."""
+async def train_when_untrained(settings: Settings) -> str | None:
+    """Watch the first training until there is a live model, and return its version; None when the training failed.
+
+    One that an earlier, killed `up` began is begun anew.
+    """
     async with open_stores(settings) as stores:
         is_ours = False
-        while not is_ours and await stores.versions.live() is None:
+        while (live := await stores.versions.live()) is None and not is_ours:
             try:
                 job_id, is_ours = (await stores.jobs.create("full", reason="first start")).job_id, True
             except Conflict as running:
@@ -155,14 +163,16 @@ async def train_when_untrained(settings: Settings) -> None:
             ended = await watch_job(stores.jobs, job_id)
             if ended.state not in ("failed", "cancelled") or is_ours:
                 show_ending(ended)
+        return live.version if live else None
 
 
-def wait_for_api(api: Child, settings: Settings) -> None:
-    """Until a slate can be served. Raises BadSettings when the API dies again and again instead."""
+def wait_for_api(api: Child, settings: Settings, version: str | None) -> None:
+    """Until a slate can be served, from the model if there is one. Raises BadSettings when the API dies again and again instead."""
     deadline = time.monotonic() + API_START_SECONDS
     while time.monotonic() < deadline and api.num_exits < MAX_EARLY_EXITS:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{address_of(settings)}/readyz", timeout=2.0, trust_env=False).status_code == 200:
+            answer = httpx.get(f"{address_of(settings)}/readyz", timeout=2.0, trust_env=False)
+            if answer.status_code == 200 and version in (None, answer.json()["model_version"]):
                 return
         time.sleep(0.2)
     raise BadSettings("the API did not become ready; its lines above say why")

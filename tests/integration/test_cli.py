@@ -1,0 +1,118 @@
+"""The command line against real stores, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.settings import Settings
+
+
+@pytest.fixture
+def run(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("DUOSCENE_DATABASE_URL", database_url)
+    monkeypatch.setenv("DUOSCENE_REDIS_URL", redis_url)
+    monkeypatch.setenv("DUOSCENE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+    return Run()
+
+
+class Run:
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
+        return result.output
+
+
+@pytest.fixture
+def small_shop(tmp_path: Path) -> Path:
+    """Three items, two users, four events; one price is impossible and one event comes twice."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "items.csv").write_text(
+        "item_id,title,category,price\na,Bread pan,Kitchen > Baking,39.9\nb,Hose,Garden,-5\nc,Lamp,Home,12\n"
+    )
+    (folder / "users.csv").write_text("user_id,age\nu1,31\nu2,\n")
+    (folder / "events.csv").write_text(
+        "user_id,item_id,event,timestamp\n"
+        "u1,a,click,2026-01-02T10:00:00Z\nu1,a,click,2026-01-02T10:00:00Z\nu2,c,purchase,2026-01-03T10:00:00Z\n"
+    )
+    return folder
+
+
+def test_help_is_quick_because_nothing_heavy_is_loaded() -> None:
+    program = "import sys, app.cli; print([name for name in ('torch', 'faiss', 'polars', 'sqlalchemy', 'fastapi') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("import", "/no/such/place", code=2) == "error: /no/such/place: no such file or folder\n"
+    assert "expected FIELD=COLUMN" in run("import", "x.csv", "--map", "user_id", code=2)
+    assert run("keys", "create", "--scopes", "everything", code=2).startswith("error: unknown scope 'everything'")
+    assert run("keys", "revoke", "nobody", code=2).startswith("error: there is no live key 'nobody'")
+    monkeypatch.setenv("DUOSCENE_PORTT", "1")
+    assert run("keys", "list", code=2) == "error: unknown setting DUOSCENE_PORTT; did you mean DUOSCENE_PORT?\n"
+
+
+def test_a_key_is_shown_once_listed_and_revoked(run: Run) -> None:
+    created = run("keys", "create", "--scopes", "recommend, feedback", "--name", "shop front")
+    key_id, secret = re.search(r"id +(\S+)", created)[1], re.search(r"key +(dsk_\S+)", created)[1]  # type: ignore[index]
+    listed = run("keys", "list")
+    assert key_id in listed
+    assert "shop front" in listed
+    assert secret not in listed
+    run("keys", "revoke", key_id)
+    assert "there is no live key" in run("keys", "revoke", key_id, code=2)
+
+
+def test_import_reports_and_export_gives_the_same_back(run: Run, small_shop: Path, tmp_path: Path) -> None:
+    assert "Nothing was written" in run("import", str(small_shop), "--dry-run")
+    said = run("import", str(small_shop))
+    assert "price impossible" in said
+    assert re.search(r"items +│ +3", said)
+    run("export", str(tmp_path / "out"))
+    items = pl.read_parquet(tmp_path / "out" / "items.parquet").sort("item_id")
+    assert items.select("item_id", "title", "category", "price").rows() == [
+        ("a", "Bread pan", "Kitchen > Baking", 39.9), ("b", "Hose", "Garden", None), ("c", "Lamp", "Home", 12.0),
+    ]  # fmt: skip
+    assert len(pl.read_parquet(tmp_path / "out" / "events.parquet")) == 2
+    assert "not an empty folder" in run("export", str(tmp_path / "out"), code=2)
+    assert re.search(r"events already there +│ +2", run("import", str(small_shop)))
+    again = run("import", str(tmp_path / "out"))
+    assert re.search(r"events +│ +0", again)
+
+
+def test_rejected_rows_are_kept_in_a_file(run: Run, small_shop: Path) -> None:
+    said = " ".join(run("import", str(small_shop)).split())
+    path = Path(re.search(r"rejected rows: (\S+)", said)[1])  # type: ignore[index]
+    assert pl.read_ndjson(path)["rule"].to_list() == ["duplicate: equal in every column"]
+
+
+def test_doctor_says_what_is_missing_and_what_to_do(run: Run) -> None:
+    said = run("doctor")
+    for advice in ("import some: duoscene import PATH", "train one: duoscene train", "make one: duoscene keys create"):
+        assert advice in said
+
+
+def test_doctor_names_a_database_that_does_not_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOSCENE_DATABASE_URL", "postgresql://someone:word@127.0.0.1:1/none")
+    said = run("doctor", code=1)
+    assert "cannot be reached" in said
+    assert "check DUOSCENE_DATABASE_URL" in said
+
+
+def test_doctor_lists_every_setting_without_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOSCENE_ADMIN_KEY", "a-very-secret-admin-key")
+    monkeypatch.setenv("DUOSCENE_DATABASE_URL", "postgresql://someone:word@host/none")
+    said = run("doctor", "--settings")
+    assert all(f"DUOSCENE_{name.upper()}" in said for name in Settings.model_fields)
+    assert "a-very-secret-admin-key" not in said
+    assert "someone:word" not in said
