@@ -5,8 +5,8 @@ ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
 ARG TORCH_INDEX_URL=
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/duoscene/bin:$PATH
-RUN python3 -m venv /opt/duoscene
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/srv/duoscene/bin:$PATH
+RUN python3 -m venv /srv/duoscene
 WORKDIR /src
 # The dependencies form a layer of their own, which a change of our code does not touch.
 COPY pyproject.toml README.md LICENSE ./
@@ -14,7 +14,7 @@ COPY scripts/constraints.txt scripts/
 RUN mkdir app && touch app/__init__.py \
  && pip install -c scripts/constraints.txt ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} . \
  && pip uninstall -y duoscene \
- && cd /opt/duoscene/lib/python3*/site-packages \
+ && cd /srv/duoscene/lib/python3*/site-packages \
  && rm -rf torch/include torch/share torch/bin torch/test pyarrow/include pyarrow/tests \
  && find . -type d -name tests -path '*/scipy/*' -prune -exec rm -rf {} + \
  && find . -type d -name tests -path '*/sklearn/*' -prune -exec rm -rf {} +
@@ -26,8 +26,8 @@ FROM ${BASE}
 RUN groupadd --gid 10001 duoscene \
  && useradd --uid 10001 --gid duoscene --no-create-home --home-dir /data --shell /usr/sbin/nologin duoscene \
  && install -d -o duoscene -g duoscene -m 0755 /data
-COPY --from=build /opt/duoscene /opt/duoscene
-ENV PATH=/opt/duoscene/bin:$PATH \
+COPY --from=build /srv/duoscene /srv/duoscene
+ENV PATH=/srv/duoscene/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HF_HUB_OFFLINE=1 \
     DUOSCENE_DATA_DIR=/data \
