@@ -15,12 +15,13 @@ RUN mkdir app && touch app/__init__.py \
  && pip install -c scripts/constraints.txt ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} . \
  && pip uninstall -y duoscene \
  && cd /srv/duoscene/lib/python3*/site-packages \
- && rm -rf torch/include torch/share torch/bin torch/test pyarrow/include pyarrow/tests \
+ && rm -rf torch/include torch/share torch/test pyarrow/include pyarrow/tests \
+ && find torch/bin -mindepth 1 ! -name torch_shm_manager -delete \
  && find . -type d -name tests -path '*/scipy/*' -prune -exec rm -rf {} + \
  && find . -type d -name tests -path '*/sklearn/*' -prune -exec rm -rf {} +
 COPY app app
 COPY migrations migrations
-RUN pip install --no-deps . && pip uninstall -y pip
+RUN pip install --no-deps . && pip uninstall -y pip && python3 -c 'import app.cli, app.wiring.services, app.wiring.training'
 
 FROM ${BASE}
 RUN groupadd --gid 10001 duoscene \
