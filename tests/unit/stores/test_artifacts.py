@@ -8,10 +8,11 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.dirfs import DirFileSystem
 
 from app.errors import BadArtifact, BadSettings, Conflict
 from app.release.version import ArtifactStore
-from app.stores.artifacts import open_artifacts
+from app.stores.artifacts import LocalArtifacts, RemoteArtifacts, open_artifacts
 
 
 @pytest.fixture(params=["folder", "file url", "object store"])
@@ -69,10 +70,15 @@ def test_an_unfinished_upload_is_not_there_and_can_be_repeated(artifact: Path, t
 
 
 def test_many_processes_fetch_at_once(artifact: Path, tmp_path: Path) -> None:
-    url = f"memory://{uuid.uuid4().hex}"
-    open_artifacts(url, tmp_path / "cache").publish(artifact, "v1")
+    """Over files, as readers of fsspec's memory store share one position in a file."""
+    bucket = DirFileSystem(str(tmp_path / "bucket"), fsspec.filesystem("file", auto_mkdir=True))
+
+    def open_one() -> RemoteArtifacts:
+        return RemoteArtifacts(bucket, "models", LocalArtifacts(tmp_path / "cache"))
+
+    open_one().publish(artifact, "v1")
     with ThreadPoolExecutor(8) as pool:
-        fetched = list(pool.map(lambda _: open_artifacts(url, tmp_path / "cache").fetch("v1"), range(8)))
+        fetched = list(pool.map(lambda _: open_one().fetch("v1"), range(8)))
     assert len(set(fetched)) == 1
     assert contents(fetched[0]) == contents(artifact)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["v1"]
