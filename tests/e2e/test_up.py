@@ -8,13 +8,16 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.service import Load, Shop, Up, wait_for
+from app.catalogue.sample_shop import generate_sample_shop
+from app.catalogue.writer import write_shop_data
+from app.types import utc_now
+from tests.e2e.service import REPOSITORY, Load, Shop, Up, wait_for
 
 NUM_USERS = 100
 FAST = {"DUOSCENE_RETRAIN_EPOCHS": "1"}
@@ -26,10 +29,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def dataset(folder: Path, public_data: Callable[[str], Path]) -> Path:
-    """MovieLens-100K as its owner ships it, cut down to the first users so that a training takes seconds."""
-    raw = public_data("ml-100k") / "raw"
-    part = folder / "ml"
+def dataset(folder: Path) -> Path:
+    """MovieLens-100K as its owner ships it, cut down so that a training takes seconds; a small sample shop where it is missing."""
+    raw = REPOSITORY.parent / "shared" / "data" / "ml-100k" / "raw"
+    part = folder / "dataset"
+    if not raw.exists():
+        write_shop_data(generate_sample_shop(1, num_items=300, num_users=NUM_USERS, until=utc_now()).data, part)
+        return part
     part.mkdir()
     for name in ("u.item", "u.genre", "u.occupation", "u.info"):
         shutil.copyfile(raw / name, part / name)
@@ -58,6 +64,11 @@ def shop(up: Up, key: str) -> Shop:
     return Shop(address, key)
 
 
+@pytest.fixture(scope="module")
+def users(shop: Shop) -> list[str]:
+    return [user["user_id"] for user in shop.call("GET", "/v1/users?limit=50")["users"]]
+
+
 def test_the_printed_curl_works(up: Up, shop: Shop) -> None:
     command = shlex.split(up.line_with("curl "))
     if shutil.which("curl"):
@@ -80,9 +91,9 @@ def test_events_change_the_next_slate_and_a_purchase_leaves_it(shop: Shop) -> No
     assert bought not in shop.items(scenario="search", **user)
 
 
-def test_a_new_item_is_found_by_its_text_within_five_seconds(shop: Shop) -> None:
+def test_a_new_item_is_found_by_its_text_within_five_seconds(shop: Shop, users: list[str]) -> None:
     """Two new items, asked for by the towers alone: the one that reads like the viewed item comes first."""
-    viewed = shop.items(user_id="1", n=1)[0]
+    viewed = shop.items(user_id=users[0], n=1)[0]
     described = shop.call("GET", f"/v1/items/{viewed}")
     words = {name: described[name] for name in ("title", "description", "category", "brand")}
     shop.call("PUT", "/v1/scenarios/by-text", {"description": "More like this", "sources": {"two_tower": 1.0}})
@@ -99,9 +110,11 @@ def test_a_new_item_is_found_by_its_text_within_five_seconds(shop: Shop) -> None
     wait_for(lambda: found() == ["twin", "hose"], 5.0)
 
 
-def test_a_retraining_under_load_swaps_without_a_failed_request_and_can_be_rolled_back(shop: Shop) -> None:
+def test_a_retraining_under_load_swaps_without_a_failed_request_and_can_be_rolled_back(
+    shop: Shop, users: list[str]
+) -> None:
     before = shop.live_version()
-    with Load(shop, [str(number) for number in range(1, 50)]) as load:
+    with Load(shop, users) as load:
         job = shop.wait_for_job(shop.retrain())
         after = job["model_version"]
         assert job["state"] in ("succeeded", "rejected_by_gate"), job
@@ -140,7 +153,7 @@ def test_a_worker_killed_in_mid_training_fails_its_job_and_the_next_one_works(up
     assert next_one["state"] in ("succeeded", "rejected_by_gate")
 
 
-def test_a_killed_api_process_comes_back(up: Up, shop: Shop) -> None:
+def test_a_killed_api_process_comes_back(up: Up, shop: Shop, users: list[str]) -> None:
     os.kill(up.child("serve"), signal.SIGKILL)
     up.line_with("serve ended (signal SIGKILL)", 10.0)
 
@@ -151,7 +164,7 @@ def test_a_killed_api_process_comes_back(up: Up, shop: Shop) -> None:
             return False
 
     wait_for(answers, 60.0)
-    assert shop.items(user_id="1", n=5)
+    assert shop.items(user_id=users[0], n=5)
 
 
 def test_a_second_up_is_refused_with_a_reason(folder: Path, shop: Shop) -> None:
