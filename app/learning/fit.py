@@ -13,14 +13,15 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
+from scipy import sparse
 
 from app.features.texts import PROMPT_VERSION
-from app.learning.cooccurrence import item_similarity
 from app.learning.dataset import Interactions
 from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker
 from app.learning.fusion_fit import RankTable, fit_fusion
 from app.learning.inputs import Inputs
+from app.learning.item_similarity import EASE_BELOW, ease, item_similarity
 from app.learning.popularity import popularity
 from app.learning.splits import Protocol, Repeats, Split, split
 from app.learning.training import Trainer, TrainingConfig, tower_config
@@ -33,6 +34,7 @@ from app.retrieval.sources import SOURCE_NAMES
 from app.types import Json, Progress
 
 MAX_VALIDATION_USERS = 2_000
+EASE_RIDGES = (100.0, 500.0)
 ITEM_CF_DECAYS = (1.0, 0.98, 0.95, 0.9, 0.8)
 EXTEND_SHARE, EXTEND_RATE = (
     0.25,
@@ -57,9 +59,10 @@ class FitConfig:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What tuning chose on the validation cut."""
+    """What tuning chose on the validation cut. ease_ridge None: item_cf by cosine."""
 
     epochs: int
+    ease_ridge: float | None
     item_cf_decay: float
     half_life_days: float
     fusion: Fusion
@@ -81,14 +84,20 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     towers = _towers(data, inputs, config)
     if not len(inner.users):
         log = Trainer(data, inputs, towers, config.training).run(progress)
-        return Choices(log.best_epoch, 0.95, 30.0, Fusion(), {"note": "too little data to tune on: defaults"}), towers
+        return Choices(
+            log.best_epoch, None, 0.95, 30.0, Fusion(), {"note": "too little data to tune on: defaults"}
+        ), towers
     past = inner.train
-    base = _assemble(past, inputs, config, Choices(0, 1.0, float("inf"), Fusion(), {}), towers, {})
+    base = _assemble(past, inputs, config, Choices(0, None, 1.0, float("inf"), Fusion(), {}), towers, {})
 
     def score(snapshot: Snapshot, source: str) -> float:
         topk_UK = Ranker(snapshot, past, inputs).rank(inner, 10, config.repeats, weights={source: 1.0})
         return float(per_user(topk_UK, inner.targets)["ndcg@10"].mean())
 
+    ridges = (None, *EASE_RIDGES) if len(past.item_ids) <= EASE_BELOW else (None,)
+    by_ridge = {ridge: replace(base, similarity_NN=_item_weights(past, ridge)) for ridge in ridges}
+    ridge = max(by_ridge, key=lambda value: score(by_ridge[value], "item_cf"))
+    base = by_ridge[ridge]
     decay = max(ITEM_CF_DECAYS, key=lambda value: score(replace_manifest(base, item_cf_decay=value), "item_cf"))
     half_life = max(
         HALF_LIVES_DAYS, key=lambda value: score(replace(base, popularity_SN=popularity(past, value)), "popular")
@@ -109,7 +118,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     fusion, report = fit_fusion(RankTable(lists, inner.targets, SOURCE_NAMES), scenario_U)
     progress("tune", 1.0, "validation NDCG@10: " + ", ".join(f"{name} {value:.4f}" for name, value in report.items()))
     validation: dict[str, Json] = {"validation_ndcg@10": dict(report), "validation_users": len(inner.users)}
-    return Choices(log.best_epoch, decay, half_life, fusion, validation), towers
+    return Choices(log.best_epoch, ridge, decay, half_life, fusion, validation), towers
 
 
 def extend(
@@ -121,6 +130,10 @@ def extend(
     training = replace(config.training, epochs=epochs, learning_rate=config.training.learning_rate * EXTEND_RATE)
     log = Trainer(data, inputs, towers, training).run(progress)
     return _assemble(data, inputs, config, choices, towers, asdict(log))
+
+
+def _item_weights(data: Interactions, ease_ridge: float | None) -> sparse.csr_array:
+    return item_similarity(data) if ease_ridge is None else ease(data, ease_ridge)
 
 
 def replace_manifest(snapshot: Snapshot, **changes: object) -> Snapshot:
@@ -182,6 +195,7 @@ def _assemble(
             **training,
             **choices.report,
             "epochs": choices.epochs,
+            "ease_ridge": choices.ease_ridge,
             "half_life_days": min(choices.half_life_days, 1e9),
         },
         catalogue_revision=config.catalogue_revision,
@@ -193,7 +207,7 @@ def _assemble(
         vectors_ND=_vectors(runner, data, inputs),
         item_counts_N=data.collapsed.item_counts_N,
         scenario_text_ST=inputs.scenario_text_ST,
-        similarity_NN=item_similarity(data),
+        similarity_NN=_item_weights(data, choices.ease_ridge),
         popularity_SN=popularity(data, choices.half_life_days),
     )
 

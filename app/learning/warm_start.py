@@ -27,6 +27,7 @@ def continue_from(
     training = snapshot.manifest.training
     choices = Choices(
         epochs=EPOCHS * 4,
+        ease_ridge=training.get("ease_ridge"),  # type: ignore[arg-type]
         item_cf_decay=snapshot.manifest.item_cf_decay,
         half_life_days=float(training.get("half_life_days", 30.0)),  # type: ignore[arg-type]
         fusion=snapshot.fusion,

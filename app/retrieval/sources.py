@@ -20,6 +20,9 @@ from app.types import BoolArray, Float32Array, Int64Array
 
 SOURCE_NAMES = ("two_tower", "item_cf", "popular", "new")
 
+# Of what is being looked at, against all of the past, in the item_cf profile. Next click on the sample shop, NDCG@10 at shares
+# .02 / .33 / .67: similar .263 / .306 / .305, complements .229 / .248 / .237. The user tower needs no such help: it attends.
+CONTEXT_SHARE = 0.33
 # What an event in the history says of taste, by KINDS row: the weights of training; what is being looked at now counts as a click.
 KIND_WEIGHTS: Float32Array = np.ones(NUM_KINDS, np.float32)
 for _name, _row in KINDS.items():
@@ -55,10 +58,10 @@ class TwoTowerSource:
 
 
 class ItemCfSource:
-    """Items that the same shoppers chose: cosine co-occurrence with a recency-decayed profile.
+    """Items that the same shoppers chose: a linear item-item model on a recency-decayed profile.
 
-    similarity_NN: CSR, the strongest neighbours of each row. decay: weight of an event against the next newer one.
-    Source: item-based top-N, Deshpande & Karypis 2004; the decay is ours to fit (`learning.fit`).
+    similarity_NN: CSR, history item -> candidate, the strongest of each candidate. decay: weight of an event against the next
+    newer one. Which weights (cosine or EASE) and which decay, `learning.fit` chooses on validation.
     """
 
     name = "item_cf"
@@ -80,6 +83,7 @@ class ItemCfSource:
         lengths_B1 = (users.history_BL != PAD).sum(1, keepdims=True)
         newer_BL = lengths_B1 - 1 - np.arange(rows_BL.shape[1])
         weight_BL = np.where(rows_BL != PAD, self.decay ** np.maximum(newer_BL, 0), 0.0) * KIND_WEIGHTS[users.kinds_BL]
+        weight_BL = share_with_context(weight_BL, users)
         b, entry = np.nonzero(weight_BL > 0)
         shape = (len(users), self.similarity_NN.shape[0])
         profile = sparse.coo_array((weight_BL[b, entry].astype(np.float32), (b, rows_BL[b, entry])), shape=shape)
@@ -123,6 +127,16 @@ class NewSource:
         published = space.published_R[rows]
         known = np.isfinite(published)
         return stack([(rows[known].astype(np.int64), published[known].astype(np.float32))] * len(users))
+
+
+def share_with_context(weight_BL: Float32Array, users: UserBatch) -> Float32Array:
+    """Weights of the history scaled so that the context items have CONTEXT_SHARE of the sum, where there are any."""
+    context_BL = users.kinds_BL == KINDS["context"]
+    context_B1 = np.where(context_BL, weight_BL, 0.0).sum(1, keepdims=True)
+    past_B1 = np.where(context_BL, 0.0, weight_BL).sum(1, keepdims=True)
+    wanted_B1 = context_B1 * (1 - CONTEXT_SHARE) / CONTEXT_SHARE
+    scale_B1 = np.where((context_B1 > 0) & (past_B1 > 0), wanted_B1 / np.maximum(past_B1, 1e-9), 1.0)
+    return np.where(context_BL, weight_BL, weight_BL * scale_B1)
 
 
 def merge(

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from scipy import sparse
 
-from app.learning.cooccurrence import item_similarity
+from app.learning.item_similarity import item_similarity
 from app.learning.popularity import popularity
 from app.learning.splits import Repeats, Split
 from app.retrieval.index import best

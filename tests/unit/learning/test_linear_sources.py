@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.learning.cooccurrence import SHRINKAGE, item_similarity
+from app.learning.item_similarity import SHRINKAGE, item_similarity
 from app.learning.popularity import popularity
 from tests.unit.learning.builders import Row, log
 
