@@ -34,7 +34,7 @@ from app.retrieval.sources import SOURCE_NAMES
 from app.types import Json, Progress
 
 MAX_VALIDATION_USERS = 2_000
-EASE_RIDGES = (100.0, 500.0)
+EASE_RIDGES = (100.0, 300.0, 1_000.0)
 ITEM_CF_DECAYS = (1.0, 0.98, 0.95, 0.9, 0.8)
 EXTEND_SHARE, EXTEND_RATE = (
     0.25,
