@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Literal
 
 import numpy as np
 from scipy import sparse
@@ -18,10 +19,11 @@ from scipy import sparse
 from app.features.texts import PROMPT_VERSION
 from app.learning.dataset import Interactions
 from app.learning.evaluation.metrics import per_user
-from app.learning.evaluation.rank import Ranker
+from app.learning.evaluation.rank import Ranker, asks_of
 from app.learning.fusion_fit import RankTable, fit_fusion
 from app.learning.inputs import Inputs
 from app.learning.item_similarity import EASE_BELOW, ease, item_similarity
+from app.learning.next_events import next_event_cases, without_history
 from app.learning.popularity import popularity
 from app.learning.splits import Protocol, Repeats, Split, split
 from app.learning.training import Trainer, TrainingConfig, tower_config
@@ -45,10 +47,15 @@ HALF_LIVES_DAYS = (3.0, 7.0, 30.0, 90.0, float("inf"))
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
-    """protocol, repeats: which kind of future the model is tuned for; the service's is temporal, repeats excluded."""
+    """protocol, repeats: which kind of future the model is tuned for; the service's is temporal, repeats excluded.
+
+    fusion_cases: what the fusion is fitted on: one slate per user at the cut, as the protocol judges, or the next event of a
+    visit, as the service is asked (see `next_events`).
+    """
 
     protocol: Protocol = "temporal"
     repeats: Repeats = "exclude"
+    fusion_cases: Literal["split", "next_event"] = "split"
     training: TrainingConfig = field(default_factory=TrainingConfig)
     encoder_key: str = ""
     encoder_name: str = "default"
@@ -114,11 +121,22 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
         vectors_ND=_vectors(runner, past, inputs),
         popularity_SN=popularity(past, half_life),
     )
-    lists, scenario_U = Ranker(tuned, past, inputs).source_lists(inner, config.repeats)
-    fusion, report = fit_fusion(RankTable(lists, inner.targets, SOURCE_NAMES), scenario_U)
+    fusion, report = _fit_fusion(Ranker(tuned, data, inputs), data, inner, config)
     progress("tune", 1.0, "validation NDCG@10: " + ", ".join(f"{name} {value:.4f}" for name, value in report.items()))
     validation: dict[str, Json] = {"validation_ndcg@10": dict(report), "validation_users": len(inner.users)}
     return Choices(log.best_epoch, ridge, decay, half_life, fusion, validation), towers
+
+
+def _fit_fusion(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> tuple[Fusion, dict[str, float]]:
+    asks, targets, log = asks_of(inner), list(inner.targets), inner.train
+    if config.fusion_cases == "next_event" and config.protocol == "temporal":
+        known_N = np.bincount(inner.train.item_E, minlength=len(data.item_ids)).astype(np.int64)
+        asks, targets = next_event_cases(data, inner.now[0], known_N, config.training.seed)
+        log = data
+    lists = ranker.source_lists(log, asks, inner, config.repeats)
+    cold = ranker.source_lists(log, without_history(asks), inner, config.repeats)
+    names = [log.scenarios[ask.scenario] for ask in asks]
+    return fit_fusion(RankTable(lists, targets, SOURCE_NAMES), names, RankTable(cold, targets, SOURCE_NAMES))
 
 
 def extend(

@@ -77,6 +77,7 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
     warm = live[0].vocabulary if live is not None and job.mode == "incremental" else None
     inputs = encode_inputs(deps.shop, data, deps.encoder, progress, deps.scenarios, warm)
     config = FitConfig(
+        fusion_cases="next_event",
         training=deps.training,
         encoder_key=deps.encoder.key,
         encoder_name=deps.encoder.name,

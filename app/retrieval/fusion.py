@@ -20,14 +20,22 @@ UNFITTED: Mapping[str, float] = {"two_tower": 1.0, "item_cf": 1.0, "popular": 0.
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """weights: scenario name -> source -> weight; "" stands for every scenario that has none of its own."""
+    """weights: scenario name -> source -> weight; "" stands for every scenario that has none of its own.
+
+    cold: source -> weight for somebody without a history, whatever the scenario: the profile's words and the crowd are all
+    there is, so what was fitted on people with a history does not fit them.
+    """
 
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    cold: Mapping[str, float] = field(default_factory=dict)
     rank_constant: float = 20.0
 
-    def resolve(self, scenario: str, asked: Mapping[str, Weight]) -> dict[str, float]:
-        """The weight of every source asked for: the number given, or what was learned for "learned". None asked: all learned."""
-        learned = self.weights.get(scenario) or self.weights.get("") or UNFITTED
+    def resolve(self, scenario: str, asked: Mapping[str, Weight], *, is_cold: bool = False) -> dict[str, float]:
+        """The weight of every source asked for: the number given, or what was learned for "learned". None asked: all learned.
+
+        is_cold: the user has no history.
+        """
+        learned = (self.cold if is_cold else self.weights.get(scenario) or self.weights.get("")) or UNFITTED
         if not asked:
             return {name: weight for name, weight in learned.items() if weight > 0}
         return {

@@ -131,8 +131,8 @@ class Snapshot:
         lists = self.find(users, space, table, max(num, CANDIDATES_PER_SOURCE), wanted, allowed_R, excluded)
         return [self.fusion.fuse(lists[b], weights[b], num) for b in range(len(users))]
 
-    def resolve(self, scenario: str, asked: Mapping[str, Weight]) -> dict[str, float]:
-        return self.fusion.resolve(scenario, asked)
+    def resolve(self, scenario: str, asked: Mapping[str, Weight], *, is_cold: bool = False) -> dict[str, float]:
+        return self.fusion.resolve(scenario, asked, is_cold=is_cold)
 
     def find(
         self,

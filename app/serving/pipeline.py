@@ -14,7 +14,7 @@ import numpy as np
 from app.scenarios.scenario import Scenario
 from app.serving.fallback import Pick, fill, popular_rows, steps_of
 from app.serving.live import LiveSnapshot
-from app.serving.retrieve import picks_of, retrieve
+from app.serving.retrieve import picks_of, retrieve, weights_of
 from app.serving.rules import Admission, Asked, admit
 from app.types import BoolArray
 
@@ -55,7 +55,7 @@ def draft_slate(asked: Asked, live: LiveSnapshot) -> Draft:
     draft.timings_ms["rules"] = _since(begin)
     if live.model is not None:
         begin = perf_counter()
-        draft.weights = live.model.snapshot.resolve(asked.scenario.name, asked.scenario.sources)
+        draft.weights = weights_of(asked, live, live.model, asked.scenario)
         found = retrieve(asked, live, draft.admission.allowed_R, asked.scenario, draft.weights, asked.n)
         draft.candidates = {name: int(np.count_nonzero(rank_C)) for name, rank_C in found.ranks.items()}
         draft.picks = picks_of(found)
@@ -82,7 +82,7 @@ def _take(draft: Draft, step: str, trending: Sequence[str], find_scenario: FindS
     if live.model is None:
         return False
     scenario = find_scenario(step)
-    weights = live.model.snapshot.resolve(step, scenario.sources) if scenario else {step: 1.0}
+    weights = weights_of(asked, live, live.model, scenario) if scenario else {step: 1.0}
     found = retrieve(asked, live, left_R, scenario or asked.scenario, weights, num)
     return fill(draft.picks, found.rows_C, step, asked.n)
 

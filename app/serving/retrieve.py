@@ -31,6 +31,12 @@ def retrieve(
     )[0]
 
 
+def weights_of(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> Mapping[str, float]:
+    """Of the sources, for this scenario and for whether anything is known of what the shopper did."""
+    is_cold = next(_history(asked, live), None) is None
+    return model.snapshot.resolve(scenario.name, scenario.sources, is_cold=is_cold)
+
+
 def fold(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> UserBatch:
     """One user. Items without a vector leave no trace in the history."""
     profile_1T = np.zeros((1, model.snapshot.manifest.text_dim), np.float32)

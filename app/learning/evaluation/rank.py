@@ -5,7 +5,8 @@ Shapes: U users, B batch, K list length, N items of the data, R rows of the snap
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +21,25 @@ from app.scenarios.scenario import Scenario
 from app.types import BoolArray, Float32Array, Int64Array
 
 BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One slate asked for: by a user row with this past (places in the log), at this time, in this scenario row."""
+
+    user: int
+    past: slice
+    now: float
+    scenario: int
+
+
+def asks_of(split: Split, scenario: int | None = None) -> list[Ask]:
+    """One for each judged user; scenario None: the one they were last seen in (the target's own is not looked at)."""
+    train = split.train
+    return [
+        Ask(user, past := train.of(user), now, last_scenario(train, past) if scenario is None else scenario)
+        for user, now in zip(split.users.tolist(), split.now, strict=True)
+    ]
 
 
 class Ranker:
@@ -69,7 +89,7 @@ class Ranker:
         topk_UK = np.full((len(split.users), num), -1, np.int64)
         scores_UK = np.full((len(split.users), num), -np.inf, np.float32)
         allowed_R = self._allowed(split)
-        for place, users, names, excluded in self._batches(split, repeats, scenario):
+        for place, users, names, excluded in self._batches(split.train, asks_of(split, scenario), repeats):
             asked = [dict(weights) if weights else self.snapshot.resolve(name, {}) for name in names]
             found = self.snapshot.recommend(
                 users, self.space, self.table, num, weights=asked, allowed_R=allowed_R, excluded=excluded
@@ -79,17 +99,17 @@ class Ranker:
                 scores_UK[place + b, : len(candidates.rows_C)] = candidates.scores_C
         return topk_UK, scores_UK
 
-    def source_lists(self, split: Split, repeats: Repeats) -> tuple[list[dict[str, Int64Array]], list[str]]:
-        """What every source proposes to every user, and the scenario each was asked in: the material of the fusion fit."""
+    def source_lists(
+        self, log: Interactions, asks: Sequence[Ask], known: Split, repeats: Repeats
+    ) -> list[dict[str, Int64Array]]:
+        """What every source proposes to every ask: the material of the fusion fit. known: whose training items may be shown."""
         lists: list[dict[str, Int64Array]] = []
-        asked: list[str] = []
-        allowed_R = self._allowed(split)
-        for _, users, names, excluded in self._batches(split, repeats, None):
+        allowed_R = self._allowed(known)
+        for _, users, _names, excluded in self._batches(log, asks, repeats):
             lists += self.snapshot.find(
                 users, self.space, self.table, CANDIDATES_PER_SOURCE, set(SOURCE_NAMES), allowed_R, excluded
             )
-            asked += names
-        return [{name: self.back_R[rows] for name, rows in of_user.items()} for of_user in lists], asked
+        return [{name: self.back_R[rows] for name, rows in of_user.items()} for of_user in lists]
 
     def _allowed(self, split: Split) -> BoolArray:
         known_N = np.bincount(split.train.item_E, minlength=len(self.rows_N)) > 0
@@ -98,22 +118,20 @@ class Ranker:
         return allowed_R
 
     def _batches(
-        self, split: Split, repeats: Repeats, scenario: int | None
+        self, log: Interactions, asks: Sequence[Ask], repeats: Repeats
     ) -> Iterator[tuple[int, UserBatch, list[str], list[Int64Array]]]:
-        train, nothing = split.train, np.empty(0, np.int64)
-        for place in range(0, len(split.users), BATCH):
-            users = split.users[place : place + BATCH].tolist()
-            past = [train.of(user) for user in users]
-            asked = [last_scenario(train, events) if scenario is None else scenario for events in past]
-            names = [train.scenarios[row] for row in asked]
+        nothing = np.empty(0, np.int64)
+        for place in range(0, len(asks), BATCH):
+            part = asks[place : place + BATCH]
+            names = [log.scenarios[ask.scenario] for ask in part]
             batch = fold_users(
-                [self._history(train, events) for events in past],
-                list(split.now[place : place + BATCH]),
-                self.inputs.profile_UT[users],
+                [self._history(log, ask.past) for ask in part],
+                [ask.now for ask in part],
+                self.inputs.profile_UT[[ask.user for ask in part]],
                 [self.table.row(name) for name in names],
             )
             excluded = [
-                np.unique(self.rows_N[train.item_E[events]]) if repeats == "exclude" else nothing for events in past
+                np.unique(self.rows_N[log.item_E[ask.past]]) if repeats == "exclude" else nothing for ask in part
             ]
             yield place, batch, names, excluded
 
