@@ -18,6 +18,7 @@ def limit_threads(num_threads: int, *, default: int) -> None:
     number = num_threads or default
     for name in VARIABLES:
         os.environ.setdefault(name, str(number))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a spinning thread of the trainer would take the API's core
     threadpool_limits(number)  # what is loaded already: numpy's BLAS
 
 

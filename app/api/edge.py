@@ -19,6 +19,7 @@ SANE_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 CLIENT_GONE = 499  # in logs and metrics only; nobody is there to read it
 UNMATCHED = "unmatched"
 log = structlog.stdlib.get_logger("duoscene.http")
+PROBES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds for ever: not worth a line each
 
 
 class EdgeMiddleware:
@@ -91,4 +92,5 @@ def _record(scope: Scope, method: str, status: int, seconds: float) -> None:
     route = route_of(scope)
     known_method = method if method.isalpha() and len(method) <= 7 else "OTHER"
     metrics.record_request(known_method, route, status, seconds)
-    log.info("request", method=known_method, route=route, status=status, duration_ms=round(seconds * 1000, 2))
+    write = log.debug if route in PROBES and status < 500 else log.info
+    write("request", method=known_method, route=route, status=status, duration_ms=round(seconds * 1000, 2))

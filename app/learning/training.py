@@ -28,6 +28,7 @@ LOGITS_PER_BATCH = 24_000_000  # floats of the widest matrix: bounds a step's me
 MAX_WINDOWS_PER_BATCH = 128
 STEPS_WANTED = 6_000  # enough optimiser steps for any set; a small one needs more passes to take them
 MAX_SCENARIO_BOOST = 4.0
+STRANGERS_PER_WINDOW, STRANGER_WEIGHT = 4, 0.3  # targets predicted from the profile's words alone, and their weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Trainer:
         N = len(self.data.item_ids)
         self._count_N = torch.from_numpy(self.data.item_counts_N)
         self._id_N = torch.where(self._count_N > 0, torch.arange(1, N + 1), 0)
+        self._has_profile_U = np.abs(inputs.profile_UT).sum(1) > 0
         self._weight_E = torch.from_numpy(self._target_weights())
         self._optimiser = torch.optim.AdamW(_parameter_groups(towers, config.weight_decay), lr=config.learning_rate)
 
@@ -142,11 +144,14 @@ class Trainer:
             return None
         events_T = torch.from_numpy(events_BL)[target_BL].numpy()
         item_T = torch.from_numpy(self.data.item_E[events_T].astype(np.int64))
-        weight_T = self._weight_E[events_T]
+        cold_C = self._strangers(events_T, len(events_BL))
+        weight_TC = torch.cat([self._weight_E[events_T], STRANGER_WEIGHT * self._weight_E[events_T[cold_C]]])
+        cold_CD = self._by_profile(events_T[cold_C])
         if len(self.data.item_ids) <= FULL_SOFTMAX_BELOW:
             item_ND = self.item_vectors()
             user_TD = self._users(events_BL, item_ND, None)[target_BL]
-            return full_softmax(user_TD, item_ND, item_T, weight_T, self.towers.temperature)
+            target_TC = torch.cat([item_T, item_T[cold_C]])
+            return full_softmax(torch.cat([user_TD, cold_CD]), item_ND, target_TC, weight_TC, self.towers.temperature)
         place_M, target_T, log_q_M = sample_negatives(item_T, self._count_N, self._generator)
         rows, place = torch.unique(
             torch.cat(
@@ -156,10 +161,32 @@ class Trainer:
         )
         vectors = self.item_vectors(rows)
         history_BL = place[len(place_M) :].view(events_BL.shape)
-        user_TD = self._users(events_BL, vectors, history_BL)[target_BL]
-        return in_batch_softmax(
-            user_TD, vectors[place[: len(place_M)]], target_T, weight_T, self.towers.temperature, log_q_M
+        user_TCD = torch.cat([self._users(events_BL, vectors, history_BL)[target_BL], cold_CD])
+        target_TC = torch.cat([target_T, target_T[cold_C]])
+        items_MD = vectors[place[: len(place_M)]]
+        return in_batch_softmax(user_TCD, items_MD, target_TC, weight_TC, self.towers.temperature, log_q_M)
+
+    def _strangers(self, events_T: Int64Array, num_windows: int) -> Int64Array:
+        """Places [C] of some targets to be predicted once more, from the profile alone: a few for each window with a profile."""
+        drawn = self._rng.permutation(len(events_T))[: STRANGERS_PER_WINDOW * num_windows]
+        chosen: Int64Array = drawn[self._has_profile_U[self.data.user_E[events_T[drawn]]]]
+        return chosen
+
+    def _by_profile(self, events_C: Int64Array) -> Tensor:
+        """User vectors [C, D] of the users of these events as if nothing were known of what they did."""
+        data, C, D = self.data, len(events_C), self.towers.config.dim
+        scenario_C = torch.from_numpy(data.scenario_E[events_C].astype(np.int64))
+        text_CT = torch.from_numpy(self.inputs.scenario_text_ST)[scenario_C]
+        out: Tensor = self.towers.user(
+            torch.zeros(C, 0, D),
+            torch.zeros(C, 0, dtype=torch.int64),
+            torch.zeros(C, 0),
+            torch.zeros(C, 0, dtype=torch.bool),
+            torch.zeros(C, 1),
+            torch.from_numpy(self.inputs.profile_UT[data.user_E[events_C]]),
+            self.towers.user.scenario(scenario_C, text_CT)[:, None],
         )
+        return out[:, 0]
 
     def item_vectors(self, rows: Tensor | None = None) -> Tensor:
         """[N, D] of the whole catalogue, or of these rows."""

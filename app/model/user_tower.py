@@ -113,7 +113,7 @@ class UserTower(nn.Module):
         start_B1D = self.start.expand(B, 1, D)
         events_BLD = item_BLD + self.kind(kind_BL) + self.gap(gap_bucket(gap_BL))
         x_BPD = self.dropout(torch.cat([start_B1D, events_BLD], 1))
-        visible_BP = torch.cat([torch.ones_like(visible_BL[:, :1]), visible_BL], 1)
+        visible_BP = torch.cat([visible_BL.new_ones(B, 1), visible_BL], 1)
         for block in self.blocks:
             x_BPD = block(x_BPD, visible_BP)
         means_BPD = [self._decayed_mean(item_BLD, visible_BL, decay) for decay in self.config.decays]
