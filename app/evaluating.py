@@ -17,6 +17,8 @@ from app.learning.evaluation.evaluate import EvaluateConfig, evaluate
 from app.learning.evaluation.table import difference_lines, model_table, scenario_table
 from app.settings import Settings
 
+WIDE = 170
+
 
 def run_evaluation(
     settings: Settings, data: Path, config: EvaluateConfig, json: Path | None, dump: Path | None
@@ -28,10 +30,11 @@ def run_evaluation(
         "command": "duoscene " + " ".join(sys.argv[1:]),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
-    console.print(model_table(report))
+    width = None if console.is_terminal else WIDE  # a file or a pipe has no edge to wrap at
+    console.print(model_table(report), width=width, crop=False)
     by_scenario = scenario_table(report)
     if by_scenario is not None:
-        console.print(by_scenario)
+        console.print(by_scenario, width=width, crop=False)
     for line in difference_lines(report):
         console.print(line, markup=False)
     if json is not None:
