@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.api.docs_page import install_docs
 from app.api.edge import EdgeMiddleware
 from app.api.faults import install_fault_handlers
 from app.api.openapi import build_document
@@ -43,11 +44,13 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
         version=_version(),
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
     for module in ROUTERS:
         app.include_router(module.router)
+    install_docs(app)
     install_fault_handlers(app)
     app.add_middleware(RawPathMiddleware)
     app.add_middleware(EdgeMiddleware)

@@ -96,7 +96,7 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
     ruling = rule(judged["duoscene"], judged.get("live"), judged["popularity"])
     progress("judge", 1.0, f"gate: {ruling.reason}")
     metrics = _metrics(judged, holdout)
-    _publish(final, trial, deps.publish, _stage("publish", progress))
+    _publish(replace_manifest(final, metrics=metrics), trial, deps.publish, _stage("publish", progress))
     return Retrained(_version(job, final, metrics, ruling), _goes_live(job, ruling))
 
 

@@ -21,7 +21,10 @@ LIBRARIES = ("torch", "faiss-cpu", "sentence-transformers", "numpy", "scipy", "p
 
 @dataclass(frozen=True)
 class Manifest:
-    """data: {"from", "until" (RFC 3339 or null), "events", "users", "items"}. scenarios: names in row order, row 0 is ""."""
+    """data: {"from", "until" (RFC 3339 or null), "events", "users", "items"}. scenarios: names in row order, row 0 is "".
+
+    metrics: {model: {"all" or scenario: {metric: {"mean", "low", "high"}}}}, as judged before it went live.
+    """
 
     version: str
     created_at: str
@@ -37,6 +40,7 @@ class Manifest:
     fusion: Mapping[str, Json]
     item_cf_decay: float
     index: Mapping[str, Json] = field(default_factory=dict)  # kind, recall
+    metrics: Mapping[str, Json] = field(default_factory=dict)
     training: Mapping[str, Json] = field(default_factory=dict)  # epochs, loss, seconds, peak memory
     catalogue_revision: int = 0
     format: int = FORMAT

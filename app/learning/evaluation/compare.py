@@ -5,6 +5,7 @@ Shapes: U judged users, K list length.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,8 +27,12 @@ class Judged:
     beyond: Mapping[str, float]
 
     def as_json(self) -> dict[str, Json]:
-        result: dict[str, Json] = {name: dict(values) for name, values in summary(self.metrics_U).items()}
-        return result | {name: {"mean": value} for name, value in self.beyond.items()}
+        """metric -> {"mean", "low", "high"}; null where there is nothing to measure (JSON knows no NaN)."""
+        result = {**summary(self.metrics_U), **{name: {"mean": value} for name, value in self.beyond.items()}}
+        return {
+            name: {key: value if math.isfinite(value) else None for key, value in values.items()}
+            for name, values in result.items()
+        }
 
     def subset(self, places: Sequence[int]) -> Judged:
         """The same model on some of the users; what is beyond accuracy belongs to the whole and is left out."""

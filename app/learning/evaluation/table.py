@@ -43,8 +43,8 @@ def difference_lines(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _cell(value: Mapping[str, float] | None, with_interval: bool = False) -> str:
-    if value is None:
+def _cell(value: Mapping[str, float | None] | None, with_interval: bool = False) -> str:
+    if value is None or value["mean"] is None:
         return ""
     text = f"{value['mean']:.4f}"
     return f"{text} [{value['low']:.4f}, {value['high']:.4f}]" if with_interval else text

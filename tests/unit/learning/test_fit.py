@@ -156,7 +156,9 @@ def test_a_retraining_run_full_then_incremental(encoder: Encoder, tmp_path: Path
     first = retrain(job(), deps(checkerboard(), encoder, tmp_path), no_progress)
     assert first.activate
     artifact = tmp_path / first.version.version
-    assert Snapshot.load(artifact).manifest.catalogue_revision == 7
+    manifest = Snapshot.load(artifact).manifest
+    assert manifest.catalogue_revision == 7
+    assert manifest.metrics == first.version.metrics
     assert Snapshot.load(artifact / TRIAL).manifest.data["events"] < first.version.data["events"]  # type: ignore[operator]
     assert {"duoscene", "popularity", "item_cf"} <= set(first.version.metrics)
     grown = checkerboard(80)
