@@ -24,6 +24,9 @@ from app.embedded import start_embedded
 from app.stores.postgres.engine import create_engine
 from app.stores.postgres.migrate import migrate
 
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # before torch: two trainings at once must not spin on each other's cores
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

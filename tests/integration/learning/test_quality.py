@@ -63,7 +63,7 @@ def test_the_sample_shop_is_learned_to_four_fifths_of_what_can_be_known() -> Non
     ("name", "config"),
     [
         ("ml-100k", EvaluateConfig(min_value=4.0)),
-        ("online-retail", EvaluateConfig(events=("purchase",), training=TrainingConfig(epochs=3))),
+        ("online-retail", EvaluateConfig(events=("purchase",), training=TrainingConfig(epochs=2))),
     ],
 )
 def test_ahead_of_popularity_and_item_cf_on_real_data(
