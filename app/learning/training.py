@@ -39,7 +39,6 @@ class TrainingConfig:
     weight_decay: float = 0.02
     seed: int = 0
     predict_repeats: bool = False  # is an item the user already had worth predicting?
-    threads: int = 0
 
 
 @dataclass

@@ -7,7 +7,7 @@ Shapes: N trained items, M delta items, R = N + M, S scenarios, B users, T text,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -189,10 +189,6 @@ class Snapshot:
             return cls(manifest=manifest, items=items, runner=runner, similarity_NN=similarity_NN, **arrays)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, pl.exceptions.PolarsError) as error:
             raise BadArtifact(f"model {directory.name} cannot be read: {error}") from error
-
-
-def fusion_as_json(fusion: Fusion) -> dict[str, object]:
-    return asdict(fusion)
 
 
 def _published(item: Item) -> float:

@@ -24,7 +24,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             versions=stores.versions,
             artifacts=artifacts_of(settings),
             encoder=open_encoder(settings, stores),
-            training=TrainingConfig(epochs=settings.retrain_epochs, seed=settings.seed, threads=settings.num_threads),
+            training=TrainingConfig(epochs=settings.retrain_epochs, seed=settings.seed),
             event_weights=settings.event_types,
         )
         yield Worker(WorkerDeps(stores.jobs, stores.versions, preparation, STAGES))

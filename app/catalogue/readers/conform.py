@@ -19,7 +19,6 @@ from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, TIME, USER_SCHEMA
 from app.errors import BadData
 
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
-_LEVEL_SEPARATOR = r"\s*>\s*"
 _EVENT_TYPE_NAMES = {"cart": "cart_add", "add_to_cart": "cart_add", "remove_from_cart": "cart_remove"}
 
 
