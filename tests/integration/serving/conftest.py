@@ -116,7 +116,7 @@ def trained(shop: ShopData, encoder: Encoder) -> Snapshot:
     training = TrainingConfig(epochs=15, learning_rate=6e-3, seed=3)
     Trainer(data, inputs, towers, training).run(no_progress)
     config = FitConfig(training=training, encoder_key=encoder.key, catalogue_revision=1)
-    untuned = Choices(epochs=2, item_cf_decay=0.95, half_life_days=30.0, fusion=Fusion(), report={})
+    untuned = Choices(epochs=2, ease_ridge=None, item_cf_decay=0.95, half_life_days=30.0, fusion=Fusion(), report={})
     return extend(towers, data, inputs, config, untuned, no_progress)
 
 
