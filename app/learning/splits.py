@@ -24,7 +24,7 @@ TRAIN_SHARE = 0.9
 class Split:
     """users: rows that are judged. targets: per user, different item rows of the future that training saw somewhere.
 
-    target_scenarios: scenario row of each target. cut: unix seconds asked at ("now" of the slates).
+    target_scenarios: scenario row of each target. now: unix seconds each user's slate is asked for at.
     dropped: why how many targets went, for the report.
     """
 

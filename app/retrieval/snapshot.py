@@ -45,7 +45,8 @@ class ScenarioTable:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """vectors_ND: unit rows. counts_N: events each item was trained with. popularity_SN: see PopularSource."""
+    """vectors_ND: unit rows. item_counts_N: target events each item was trained with. scenario_text_ST: encoded descriptions in
+    manifest order. similarity_NN: see ItemCfSource. popularity_SN: see PopularSource."""
 
     manifest: Manifest
     items: pl.DataFrame  # ITEM_SCHEMA, row order
@@ -124,7 +125,7 @@ class Snapshot:
     ) -> list[Candidates]:
         """Fused candidates of each user, best first, at most num.
 
-        weights: per user, source -> weight (see `resolve`). allowed_R: rows that may be returned, applied before every source's
+        weights: per user, source -> weight as `resolve` gives them. allowed_R: rows that may be returned, applied before every source's
         cut. excluded: per user, rows not to return; sources look further to make up for them.
         """
         wanted = {name for of_user in weights for name, weight in of_user.items() if weight > 0}
