@@ -121,6 +121,16 @@ def test_a_replaced_item_keeps_its_history_and_leaves_its_old_row(
         assert snapshot.row_of[TEA[7]] not in found[0].rows_C.tolist()
 
 
+def test_sampled_negatives_learn_it_too(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of large catalogues, taken here by a small one."""
+    monkeypatch.setattr("app.learning.training.FULL_SOFTMAX_BELOW", 5)
+    data = interactions(checkerboard())
+    inputs = encode_inputs(checkerboard(), data, encoder, no_progress)
+    snapshot = fit(data, inputs, FitConfig(training=TrainingConfig(epochs=20, seed=3)), no_progress)
+    assert set(top(snapshot, TEA[:6], 2)) == set(TEA[6:])
+    assert set(top(snapshot, CAR[2:], 2)) == set(CAR[:2])
+
+
 def test_the_second_fit_equals_the_first(encoder: Encoder) -> None:
     data = interactions(checkerboard(20))
     inputs = encode_inputs(checkerboard(20), data, encoder, no_progress)
