@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
-from scipy import sparse
 
 from app.features.texts import PROMPT_VERSION
 from app.learning.dataset import Interactions
@@ -22,9 +21,9 @@ from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker, asks_of
 from app.learning.fusion_fit import RankTable, fit_fusion
 from app.learning.inputs import Inputs
-from app.learning.item_similarity import EASE_BELOW, ease, item_similarity
 from app.learning.next_events import next_event_cases, without_history
-from app.learning.popularity import popularity
+from app.learning.sources import DEFAULTS, Parameters, fit_sources, tune_sources
+from app.learning.sources.judge import Judge
 from app.learning.splits import Protocol, Repeats, Split, split
 from app.learning.training import Trainer, TrainingConfig, tower_config
 from app.model.runner import TowerRunner
@@ -32,17 +31,14 @@ from app.model.towers import Towers
 from app.retrieval.fusion import Fusion
 from app.retrieval.manifest import Manifest
 from app.retrieval.snapshot import Snapshot
-from app.retrieval.sources import SOURCE_NAMES
+from app.retrieval.sources import SOURCE_NAMES, Fitted
 from app.types import Json, Progress
 
 MAX_VALIDATION_USERS = 2_000
-EASE_RIDGES = (100.0, 300.0, 1_000.0)
-ITEM_CF_DECAYS = (1.0, 0.98, 0.95, 0.9, 0.8)
 EXTEND_SHARE, EXTEND_RATE = (
     0.25,
     0.3,
 )  # passes over all the data after tuning, and their learning rate, against tuning's
-HALF_LIVES_DAYS = (3.0, 7.0, 30.0, 90.0, float("inf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +62,12 @@ class FitConfig:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What tuning chose on the validation cut. ease_ridge None: item_cf by cosine."""
+    """What tuning chose on the validation cut. sources: candidate source -> its parameters."""
 
     epochs: int
-    ease_ridge: float | None
-    item_cf_decay: float
-    half_life_days: float
-    fusion: Fusion
-    report: Mapping[str, Json]
+    sources: Parameters = field(default_factory=lambda: DEFAULTS)
+    fusion: Fusion = field(default_factory=Fusion)
+    report: Mapping[str, Json] = field(default_factory=dict)
 
 
 def fit(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress) -> Snapshot:
@@ -91,40 +85,31 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     towers = _towers(data, inputs, config)
     if not len(inner.users):
         log = Trainer(data, inputs, towers, config.training).run(progress)
-        return Choices(
-            log.best_epoch, None, 0.95, 30.0, Fusion(), {"note": "too little data to tune on: defaults"}
-        ), towers
+        return Choices(log.best_epoch, report={"note": "too little data to tune on: defaults"}), towers
     past = inner.train
-    base = _assemble(past, inputs, config, Choices(0, None, 1.0, float("inf"), Fusion(), {}), towers, {})
+    base = _assemble(past, inputs, config, Choices(0), towers, {}, {})
+    judge = Judge(Ranker(base, past, inputs), inner, config.repeats)
+    base = replace(base, fitted=tune_sources(past, inputs, judge, progress))
 
     def score(snapshot: Snapshot, source: str) -> float:
         topk_UK = Ranker(snapshot, past, inputs).rank(inner, 10, config.repeats, weights={source: 1.0})
         return float(per_user(topk_UK, inner.targets)["ndcg@10"].mean())
-
-    ridges = (None, *EASE_RIDGES) if len(past.item_ids) <= EASE_BELOW else (None,)
-    by_ridge = {ridge: replace(base, similarity_NN=_item_weights(past, ridge)) for ridge in ridges}
-    ridge = max(by_ridge, key=lambda value: score(by_ridge[value], "item_cf"))
-    base = by_ridge[ridge]
-    decay = max(ITEM_CF_DECAYS, key=lambda value: score(replace_manifest(base, item_cf_decay=value), "item_cf"))
-    half_life = max(
-        HALF_LIVES_DAYS, key=lambda value: score(replace(base, popularity_SN=popularity(past, value)), "popular")
-    )
 
     def towers_score(runner: TowerRunner) -> float:
         return score(replace(base, runner=runner, vectors_ND=_vectors(runner, past, inputs)), "two_tower")
 
     log = Trainer(past, inputs, towers, config.training).run(progress, towers_score)
     runner = TowerRunner(towers)
-    tuned = replace(
-        replace_manifest(base, item_cf_decay=decay),
-        runner=runner,
-        vectors_ND=_vectors(runner, past, inputs),
-        popularity_SN=popularity(past, half_life),
-    )
+    tuned = replace(base, runner=runner, vectors_ND=_vectors(runner, past, inputs))
     fusion, report = _fit_fusion(Ranker(tuned, data, inputs), data, inner, config)
     progress("tune", 1.0, "validation NDCG@10: " + ", ".join(f"{name} {value:.4f}" for name, value in report.items()))
-    validation: dict[str, Json] = {"validation_ndcg@10": dict(report), "validation_users": len(inner.users)}
-    return Choices(log.best_epoch, ridge, decay, half_life, fusion, validation), towers
+    validation: dict[str, Json] = {
+        "validation_ndcg@10": dict(report),
+        "validation_users": len(inner.users),
+        "sources": dict(judge.trials),
+    }
+    parameters = {name: fitted.parameters for name, fitted in base.fitted.items()}
+    return Choices(log.best_epoch, parameters, fusion, validation), towers
 
 
 def _fit_fusion(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> tuple[Fusion, dict[str, float]]:
@@ -147,11 +132,7 @@ def extend(
     epochs = max(2, round(EXTEND_SHARE * choices.epochs))
     training = replace(config.training, epochs=epochs, learning_rate=config.training.learning_rate * EXTEND_RATE)
     log = Trainer(data, inputs, towers, training).run(progress)
-    return _assemble(data, inputs, config, choices, towers, asdict(log))
-
-
-def _item_weights(data: Interactions, ease_ridge: float | None) -> sparse.csr_array:
-    return item_similarity(data) if ease_ridge is None else ease(data, ease_ridge)
+    return _assemble(data, inputs, config, choices, towers, fit_sources(data, inputs, choices.sources), asdict(log))
 
 
 def replace_manifest(snapshot: Snapshot, **changes: object) -> Snapshot:
@@ -179,6 +160,7 @@ def _assemble(
     config: FitConfig,
     choices: Choices,
     towers: Towers,
+    fitted: Mapping[str, Fitted],
     training: Mapping[str, Json],
 ) -> Snapshot:
     runner = TowerRunner(towers)
@@ -208,14 +190,8 @@ def _assemble(
         scenarios=tuple(data.scenarios),
         vocabulary=asdict(inputs.vocabulary),
         fusion=asdict(choices.fusion),
-        item_cf_decay=choices.item_cf_decay,
-        training={
-            **training,
-            **choices.report,
-            "epochs": choices.epochs,
-            "ease_ridge": choices.ease_ridge,
-            "half_life_days": min(choices.half_life_days, 1e9),
-        },
+        sources={name: source.parameters for name, source in fitted.items()},
+        training={**training, **choices.report, "epochs": choices.epochs},
         catalogue_revision=config.catalogue_revision,
     )
     return Snapshot(
@@ -225,8 +201,7 @@ def _assemble(
         vectors_ND=_vectors(runner, data, inputs),
         item_counts_N=data.collapsed.item_counts_N,
         scenario_text_ST=inputs.scenario_text_ST,
-        similarity_NN=_item_weights(data, choices.ease_ridge),
-        popularity_SN=popularity(data, choices.half_life_days),
+        fitted=fitted,
     )
 
 

@@ -24,12 +24,9 @@ def continue_from(
     snapshot: Snapshot, data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress
 ) -> Snapshot:
     """Everything tuned stays as it was; linear sources are fitted anew. inputs: encoded with the snapshot's vocabulary."""
-    training = snapshot.manifest.training
     choices = Choices(
         epochs=EPOCHS * 4,
-        ease_ridge=training.get("ease_ridge"),  # type: ignore[arg-type]
-        item_cf_decay=snapshot.manifest.item_cf_decay,
-        half_life_days=float(training.get("half_life_days", 30.0)),  # type: ignore[arg-type]
+        sources=snapshot.manifest.sources,
         fusion=snapshot.fusion,
         report={"continued_from": snapshot.version},
     )

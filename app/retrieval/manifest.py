@@ -14,7 +14,7 @@ import orjson
 from app.errors import BadArtifact
 from app.types import Json
 
-FORMAT = 1
+FORMAT = 2  # 2: sources held generically
 MANIFEST = "manifest.json"
 LIBRARIES = ("torch", "faiss-cpu", "sentence-transformers", "numpy", "scipy", "polars")
 
@@ -23,7 +23,7 @@ LIBRARIES = ("torch", "faiss-cpu", "sentence-transformers", "numpy", "scipy", "p
 class Manifest:
     """data: {"from", "until" (RFC 3339 or null), "events", "users", "items"}. scenarios: names in row order, row 0 is "".
 
-    metrics: {model: {"all" or scenario: {metric: {"mean", "low", "high"}}}}, as judged before it went live.
+    sources: candidate source -> parameters it was fitted with. metrics: {model: {"all" or scenario: {metric: {"mean", "low", "high"}}}}, as judged before it went live.
     """
 
     version: str
@@ -38,7 +38,7 @@ class Manifest:
     scenarios: tuple[str, ...]
     vocabulary: Mapping[str, Json]
     fusion: Mapping[str, Json]
-    item_cf_decay: float
+    sources: Mapping[str, Mapping[str, Json]]
     index: Mapping[str, Json] = field(default_factory=dict)  # kind, recall
     metrics: Mapping[str, Json] = field(default_factory=dict)
     training: Mapping[str, Json] = field(default_factory=dict)  # epochs, loss, seconds, peak memory
@@ -63,7 +63,10 @@ class Manifest:
         except (OSError, ValueError) as error:
             raise BadArtifact(f"model {directory.name}: the manifest is missing or unreadable") from error
         if held.get("format") != FORMAT:
-            raise BadArtifact(f"model {directory.name}: format {held.get('format')}, this release reads {FORMAT}")
+            raise BadArtifact(
+                f"model {directory.name}: format {held.get('format')}, this release reads {FORMAT}; train a new version "
+                "with `duoscene train`"
+            )
         for name, expected in held.pop("checksums").items():
             path = directory / name
             if not path.is_file():

@@ -6,14 +6,13 @@ Shapes: N trained items, M delta items, R = N + M, S scenarios, B users, T text,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
 from app.catalogue.item import Item
 from app.errors import BadArtifact
@@ -24,7 +23,7 @@ from app.retrieval.candidates import Candidates
 from app.retrieval.fusion import Fusion
 from app.retrieval.index import VectorIndex
 from app.retrieval.manifest import Manifest
-from app.retrieval.sources import CandidateSource, ItemCfSource, NewSource, PopularSource, TwoTowerSource
+from app.retrieval.sources import FITTED, CandidateSource, Fitted, NewSource, ReadsDelta, TwoTowerSource
 from app.retrieval.space import ItemSpace
 from app.scenarios.scenario import Scenario, Weight
 from app.types import BoolArray, Float32Array, Int64Array
@@ -46,7 +45,7 @@ class ScenarioTable:
 @dataclass(frozen=True)
 class Snapshot:
     """vectors_ND: unit rows. item_counts_N: target events each item was trained with. scenario_text_ST: encoded descriptions in
-    manifest order. similarity_NN: see ItemCfSource. popularity_SN: see PopularSource."""
+    manifest order. fitted: what the sources have learned, by name."""
 
     manifest: Manifest
     items: pl.DataFrame  # ITEM_SCHEMA, row order
@@ -54,8 +53,7 @@ class Snapshot:
     vectors_ND: Float32Array
     item_counts_N: Int64Array
     scenario_text_ST: Float32Array
-    similarity_NN: sparse.csr_array
-    popularity_SN: Float32Array
+    fitted: Mapping[str, Fitted]
 
     @property
     def version(self) -> str:
@@ -83,8 +81,7 @@ class Snapshot:
 
     @cached_property
     def _fixed_sources(self) -> tuple[CandidateSource, ...]:
-        item_cf = ItemCfSource(self.similarity_NN, self.manifest.item_cf_decay)
-        return item_cf, PopularSource(self.popularity_SN), NewSource()
+        return *(FITTED[name](fitted) for name, fitted in self.fitted.items()), NewSource()
 
     def space(self, delta: Sequence[Item] = (), text_MT: Float32Array | None = None) -> ItemSpace:
         """Trained items plus new and changed ones. text_MT: encoded `item_text` of each delta item."""
@@ -95,9 +92,11 @@ class Snapshot:
             ids_M = np.where((trained_M >= 0) & (counts_M > 0), trained_M + 1, 0)
             vectors_MD = self.runner.item_vectors(ids_M, text_MT, counts_M, self.vocabulary.rows(delta))
         else:
+            text_MT = np.zeros((0, self.manifest.text_dim), np.float32)
             vectors_MD = np.zeros((0, self.runner.dim), np.float32)
         published_M = [_published(item) for item in delta]
-        return ItemSpace(self.index, vectors_MD, trained_M, np.concatenate([self._published_N, published_M]))
+        of_delta = {s.name: s.of_delta(delta, text_MT) for s in self._fixed_sources if isinstance(s, ReadsDelta)}
+        return ItemSpace(self.index, vectors_MD, trained_M, np.concatenate([self._published_N, published_M]), of_delta)
 
     def scenarios(self, scenarios: Sequence[Scenario] = (), text_ST: Float32Array | None = None) -> ScenarioTable:
         """The trained scenarios and, behind them, those given here that training did not know. text_ST: `scenario_text` encoded."""
@@ -171,10 +170,11 @@ class Snapshot:
         directory.mkdir(parents=True, exist_ok=True)
         self.runner.towers.save(directory)
         self.items.write_ipc(directory / "items.arrow", compression="uncompressed")
-        for name in ("vectors_ND", "item_counts_N", "scenario_text_ST", "popularity_SN"):
+        for name in ("vectors_ND", "item_counts_N", "scenario_text_ST"):
             np.save(directory / f"{name}.npy", getattr(self, name))
-        for name in ("data", "indices", "indptr"):
-            np.save(directory / f"similarity_{name}.npy", getattr(self.similarity_NN, name))
+        for source, fitted in self.fitted.items():
+            for name, array in fitted.arrays.items():
+                np.save(directory / f"{source}.{name}.npy", array)
         self.manifest.write(directory)
 
     @classmethod
@@ -185,11 +185,19 @@ class Snapshot:
             arrays = {path.stem: np.load(path, mmap_mode="r") for path in directory.glob("*.npy")}
             items = pl.read_ipc(directory / "items.arrow")
             runner = TowerRunner.load(directory)
-            csr = tuple(arrays.pop(f"similarity_{name}") for name in ("data", "indices", "indptr"))
-            similarity_NN = sparse.csr_array(csr, shape=(len(items), len(items)))
-            return cls(manifest=manifest, items=items, runner=runner, similarity_NN=similarity_NN, **arrays)
+            fitted = {
+                source: Fitted(
+                    parameters, {name: arrays.pop(f"{source}.{name}") for name in _arrays_of(source, arrays)}
+                )
+                for source, parameters in manifest.sources.items()
+            }
+            return cls(manifest=manifest, items=items, runner=runner, fitted=fitted, **arrays)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, pl.exceptions.PolarsError) as error:
             raise BadArtifact(f"model {directory.name} cannot be read: {error}") from error
+
+
+def _arrays_of(source: str, stems: Iterable[str]) -> list[str]:
+    return [stem.removeprefix(f"{source}.") for stem in stems if stem.startswith(f"{source}.")]
 
 
 def _published(item: Item) -> float:

@@ -5,8 +5,10 @@ Immutable; a catalogue change makes a new one that shares the trained part. Shap
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +21,14 @@ from app.types import Float32Array, Int32Array, Int64Array
 class ItemSpace:
     """vectors_MD: unit rows of the delta. trained_M: trained row that a delta row replaces, -1 for a new item.
 
-    published_R: unix seconds, for the `new` source; -inf where unknown.
+    published_R: unix seconds, for the `new` source; -inf where unknown. of_delta: source -> what it knows of the delta items.
     """
 
     index: VectorIndex
     vectors_MD: Float32Array
     trained_M: Int64Array
     published_R: np.ndarray[tuple[int], np.dtype[np.float64]]
+    of_delta: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index) + len(self.vectors_MD)

@@ -130,7 +130,7 @@ def _fit_ours(
     details: dict[str, Json] = {
         "encoder": manifest.encoder,
         "fusion": dict(manifest.fusion),
-        "item_cf_decay": manifest.item_cf_decay,
+        "sources": {name: dict(parameters) for name, parameters in manifest.sources.items()},
         "training": dict(manifest.training),
     }
     return Ranker(snapshot, data, inputs), details

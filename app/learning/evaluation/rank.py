@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +41,15 @@ def asks_of(split: Split, scenario: int | None = None) -> list[Ask]:
         Ask(user, past := train.of(user), now, last_scenario(train, past) if scenario is None else scenario)
         for user, now in zip(split.users.tolist(), split.now, strict=True)
     ]
+
+
+class Batch(NamedTuple):
+    """Asks folded together. place: of the first one. names: of their scenarios. excluded: rows not to be shown to each."""
+
+    place: int
+    users: UserBatch
+    names: list[str]
+    excluded: list[Int64Array]
 
 
 class Ranker:
@@ -88,8 +98,8 @@ class Ranker:
         """
         topk_UK = np.full((len(split.users), num), -1, np.int64)
         scores_UK = np.full((len(split.users), num), -np.inf, np.float32)
-        allowed_R = self._allowed(split)
-        for place, users, names, excluded in self._batches(split.train, asks_of(split, scenario), repeats):
+        allowed_R = self.allowed(split)
+        for place, users, names, excluded in self.batches(split.train, asks_of(split, scenario), repeats):
             asked = [dict(weights) if weights else self.snapshot.resolve(name, {}) for name in names]
             found = self.snapshot.recommend(
                 users, self.space, self.table, num, weights=asked, allowed_R=allowed_R, excluded=excluded
@@ -104,22 +114,21 @@ class Ranker:
     ) -> list[dict[str, Int64Array]]:
         """What every source proposes to every ask: the material of the fusion fit. known: whose training items may be shown."""
         lists: list[dict[str, Int64Array]] = []
-        allowed_R = self._allowed(known)
-        for _, users, _names, excluded in self._batches(log, asks, repeats):
+        allowed_R = self.allowed(known)
+        for _, users, _names, excluded in self.batches(log, asks, repeats):
             lists += self.snapshot.find(
                 users, self.space, self.table, CANDIDATES_PER_SOURCE, set(SOURCE_NAMES), allowed_R, excluded
             )
         return [{name: self.back_R[rows] for name, rows in of_user.items()} for of_user in lists]
 
-    def _allowed(self, split: Split) -> BoolArray:
+    def allowed(self, split: Split) -> BoolArray:
+        """bool [R]: what the training part of the split has an event of."""
         known_N = np.bincount(split.train.item_E, minlength=len(self.rows_N)) > 0
         allowed_R = np.zeros(len(self.space), np.bool_)
         allowed_R[self.rows_N[known_N]] = True
         return allowed_R
 
-    def _batches(
-        self, log: Interactions, asks: Sequence[Ask], repeats: Repeats
-    ) -> Iterator[tuple[int, UserBatch, list[str], list[Int64Array]]]:
+    def batches(self, log: Interactions, asks: Sequence[Ask], repeats: Repeats) -> Iterator[Batch]:
         nothing = np.empty(0, np.int64)
         for place in range(0, len(asks), BATCH):
             part = asks[place : place + BATCH]
@@ -133,7 +142,7 @@ class Ranker:
             excluded = [
                 np.unique(self.rows_N[log.item_E[ask.past]]) if repeats == "exclude" else nothing for ask in part
             ]
-            yield place, batch, names, excluded
+            yield Batch(place, batch, names, excluded)
 
     def _history(self, train: Interactions, events: slice) -> list[HistoryItem]:
         newest = slice(max(events.start, events.stop - HISTORY_LENGTH), events.stop)

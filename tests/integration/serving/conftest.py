@@ -31,7 +31,6 @@ from app.learning.inputs import encode_inputs
 from app.learning.training import Trainer, TrainingConfig, tower_config
 from app.model.towers import Towers
 from app.release.version import ModelVersion
-from app.retrieval.fusion import Fusion
 from app.retrieval.snapshot import Snapshot
 from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.defaults import READY_MADE
@@ -116,8 +115,7 @@ def trained(shop: ShopData, encoder: Encoder) -> Snapshot:
     training = TrainingConfig(epochs=15, learning_rate=6e-3, seed=3)
     Trainer(data, inputs, towers, training).run(no_progress)
     config = FitConfig(training=training, encoder_key=encoder.key, catalogue_revision=1)
-    untuned = Choices(epochs=2, ease_ridge=None, item_cf_decay=0.95, half_life_days=30.0, fusion=Fusion(), report={})
-    return extend(towers, data, inputs, config, untuned, no_progress)
+    return extend(towers, data, inputs, config, Choices(epochs=2), no_progress)
 
 
 @dataclass

@@ -1,0 +1,38 @@
+"""Ranked lists of a source: scores over the trained items to rows of the space, joining and padding.
+
+Shapes: B users, K candidates, N trained items, R rows of the space.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.retrieval.index import Neighbours, best
+from app.retrieval.space import ItemSpace
+from app.types import BoolArray, Float32Array, Int64Array
+
+
+def rank_trained(scores_BN: Float32Array, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
+    """The best of the trained items, as rows of the space. -inf: not a candidate. scores_BN is altered."""
+    if allowed_R is not None:
+        current_N = space.current_N
+        scores_BN[:, ~(allowed_R[: len(space.index)] if current_N is None else allowed_R[current_N])] = -np.inf
+    return best(scores_BN, num, space.current_N)
+
+
+def merge(
+    rows_a: Int64Array, scores_a: Float32Array, rows_b: Int64Array, scores_b: Float32Array, num: int
+) -> Neighbours:
+    """Two lists per user as one; scores must be comparable and the rows disjoint."""
+    rows, scores = np.concatenate([rows_a, rows_b], 1), np.concatenate([scores_a, scores_b], 1)
+    columns, scores = best(scores, num)
+    return np.where(columns < 0, -1, np.take_along_axis(rows, np.maximum(columns, 0), 1)), scores
+
+
+def stack(lists: list[tuple[Int64Array, Float32Array]]) -> Neighbours:
+    """Lists of different lengths as one padded pair of arrays."""
+    K = max((len(rows) for rows, _ in lists), default=0)
+    rows_BK, scores_BK = np.full((len(lists), K), -1, np.int64), np.full((len(lists), K), -np.inf, np.float32)
+    for b, (rows, scores) in enumerate(lists):
+        rows_BK[b, : len(rows)], scores_BK[b, : len(rows)] = rows, scores
+    return rows_BK, scores_BK
