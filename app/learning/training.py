@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,28 +18,42 @@ from torch import Tensor
 
 from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
-from app.learning.loss import FULL_SOFTMAX_BELOW, full_softmax, in_batch_softmax, sample_negatives
+from app.learning.loss import (
+    FULL_SOFTMAX_BELOW,
+    LOGQ_ALPHA,
+    UNIFORM_NEGATIVES,
+    bce,
+    full_softmax,
+    in_batch_softmax,
+    sample_negatives,
+)
 from app.learning.windows import NOTHING, batches, windows
 from app.model.config import TowerConfig
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
 from app.types import Float32Array, Int64Array, Progress
 
-LOGITS_PER_BATCH = 24_000_000  # floats of the widest matrix: bounds a step's memory to a few hundred MB
 MAX_WINDOWS_PER_BATCH = 128
 STEPS_WANTED = 6_000  # enough optimiser steps for any set; a small one needs more passes to take them
 MAX_SCENARIO_BOOST = 4.0
 STRANGERS_PER_WINDOW, STRANGER_WEIGHT = 4, 0.3  # targets predicted from the profile's words alone, and their weight
 
 
+Loss = Literal["auto", "full", "sampled", "in_batch", "bce"]
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
+    """loss "auto": full softmax up to FULL_SOFTMAX_BELOW items, sampled above; the others are for ablations."""
+
     epochs: int = 0  # 0: by size
     patience: int = 4
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     seed: int = 0
     predict_repeats: bool = False  # is an item the user already had worth predicting?
+    loss: Loss = "auto"
+    logq_alpha: float = LOGQ_ALPHA
 
 
 @dataclass
@@ -84,6 +99,8 @@ class Trainer:
             if has_text_N.any():
                 towers.item.text_mean.copy_(torch.from_numpy(inputs.text_NT[has_text_N].mean(0)))
         N = len(self.data.item_ids)
+        chosen: Loss = "full" if N <= FULL_SOFTMAX_BELOW else "sampled"
+        self._loss_name = chosen if config.loss == "auto" else config.loss
         self._count_N = torch.from_numpy(self.data.item_counts_N)
         self._id_N = torch.where(self._count_N > 0, torch.arange(1, N + 1), 0)
         self._has_profile_U = np.abs(inputs.profile_UT).sum(1) > 0
@@ -122,8 +139,7 @@ class Trainer:
         self.towers.train()
         length = self.towers.config.length
         windows_WL = windows(self.data, length, self._rng)
-        widest = min(len(self.data.item_ids), FULL_SOFTMAX_BELOW)
-        size = int(np.clip(LOGITS_PER_BATCH // (length * widest), 8, MAX_WINDOWS_PER_BATCH))
+        size = MAX_WINDOWS_PER_BATCH
         total, num_batches = 0.0, math.ceil(len(windows_WL) / size)
         for step, events_BL in enumerate(batches(windows_WL, size, self._rng)):
             loss = self._loss(events_BL)
@@ -146,12 +162,17 @@ class Trainer:
         cold_C = self._strangers(events_T, len(events_BL))
         weight_TC = torch.cat([self._weight_E[events_T], STRANGER_WEIGHT * self._weight_E[events_T[cold_C]]])
         cold_CD = self._by_profile(events_T[cold_C])
-        if len(self.data.item_ids) <= FULL_SOFTMAX_BELOW:
+        if self._loss_name in ("full", "bce"):
             item_ND = self.item_vectors()
-            user_TD = self._users(events_BL, item_ND, None)[target_BL]
+            user_TCD = torch.cat([self._users(events_BL, item_ND, None)[target_BL], cold_CD])
             target_TC = torch.cat([item_T, item_T[cold_C]])
-            return full_softmax(torch.cat([user_TD, cold_CD]), item_ND, target_TC, weight_TC, self.towers.temperature)
-        place_M, target_T, log_q_M = sample_negatives(item_T, self._count_N, self._generator)
+            if self._loss_name == "full":
+                return full_softmax(user_TCD, item_ND, target_TC, weight_TC, self.towers.temperature)
+            negative_TC = torch.randint(0, len(item_ND), target_TC.shape, generator=self._generator)
+            return bce(user_TCD, item_ND, target_TC, weight_TC, self.towers.temperature, negative_TC)
+        place_M, target_T, log_q_M = sample_negatives(
+            item_T, self._count_N, self._generator, UNIFORM_NEGATIVES if self._loss_name == "sampled" else 0
+        )
         rows, place = torch.unique(
             torch.cat(
                 [place_M, torch.from_numpy(self.data.item_E[np.maximum(events_BL, 0)].astype(np.int64)).flatten()]
@@ -163,7 +184,8 @@ class Trainer:
         user_TCD = torch.cat([self._users(events_BL, vectors, history_BL)[target_BL], cold_CD])
         target_TC = torch.cat([target_T, target_T[cold_C]])
         items_MD = vectors[place[: len(place_M)]]
-        return in_batch_softmax(user_TCD, items_MD, target_TC, weight_TC, self.towers.temperature, log_q_M)
+        tau, alpha = self.towers.temperature, self.config.logq_alpha
+        return in_batch_softmax(user_TCD, items_MD, target_TC, weight_TC, tau, log_q_M, alpha)
 
     def _strangers(self, events_T: Int64Array, num_windows: int) -> Int64Array:
         """Places [C] of some targets to be predicted once more, from the profile alone: a few for each window with a profile."""

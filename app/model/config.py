@@ -19,12 +19,13 @@ class TowerConfig:
     dim: int = 64
     hidden: int = 128
     heads: int = 2
-    blocks: int = 1
+    blocks: int = 1  # 0: only the decayed means speak of the history
     length: int = 50  # newest events the user tower attends to
+    has_id: bool = True  # these three switch parts off, for ablations
+    has_text: bool = True
+    has_gate: bool = True
     dropout: float = 0.2
     id_dropout: float = 0.1  # DropoutNet, Volkovs et al. 2017: makes "a new item" a state that was trained for
     scenario_dropout: float = 0.1  # likewise "a new scenario": its words are all there is
-    decays: tuple[float, ...] = (
-        0.8,
-        0.98,
-    )  # weight of an event against the next newer one: what is on now, and the long taste
+    # Weight of an event against the next newer one: what is on now, and the long taste.
+    decays: tuple[float, ...] = (0.8, 0.98)

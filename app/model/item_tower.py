@@ -22,7 +22,7 @@ class ItemTower(nn.Module):
     def __init__(self, config: TowerConfig) -> None:
         super().__init__()
         D, T, H = config.dim, config.text_dim, config.hidden
-        self.id_dropout = config.id_dropout
+        self.config = config
         self.id = nn.Embedding(config.num_items, D, padding_idx=0)
         self.category = nn.Embedding(config.num_categories, D, padding_idx=0)
         self.department = nn.Embedding(config.num_departments, D, padding_idx=0)
@@ -46,16 +46,20 @@ class ItemTower(nn.Module):
         """count_N: events the item was trained with. Returns float32 [N, D], unit rows."""
         has_text_N1 = (text_NT.abs().sum(-1, keepdim=True) > 0).to(text_NT.dtype)
         text_NT = (text_NT - self.text_mean) * has_text_N1
-        if self.training and self.id_dropout > 0:
-            kept_N = (torch.rand(len(id_N), device=id_N.device) >= self.id_dropout).to(id_N.dtype)
+        if self.training and self.config.id_dropout > 0:
+            kept_N = (torch.rand(len(id_N), device=id_N.device) >= self.config.id_dropout).to(id_N.dtype)
             id_N, count_N = id_N * kept_N, count_N * kept_N
-        gate_ND = torch.sigmoid(self.gate(torch.cat([text_NT, torch.log1p(count_N.float())[:, None] / 8.0], -1)))
-        sum_ND = (
-            gate_ND * self.id(id_N)
-            + self.text(text_NT) * has_text_N1
-            + self.category(category_N)
-            + self.department(department_N)
-            + self.brand(brand_N)
-            + self.price(price_N)
-        )
+        sum_ND = self.category(category_N) + self.department(department_N) + self.brand(brand_N) + self.price(price_N)
+        if self.config.has_text:
+            sum_ND = sum_ND + self.text(text_NT) * has_text_N1
+        if self.config.has_id:
+            sum_ND = sum_ND + self._gate(text_NT, count_N) * self.id(id_N)
         return F.normalize(self.norm(sum_ND), dim=-1)
+
+    def _gate(self, text_NT: Tensor, count_N: Tensor) -> Tensor:
+        """[N, D] in 0-1; without the gate ones, but zeros where there is no id to speak of."""
+        log_count_N1 = torch.log1p(count_N.float())[:, None]
+        if not self.config.has_gate:
+            return (log_count_N1 > 0).float()
+        seen_NT = text_NT if self.config.has_text else torch.zeros_like(text_NT)
+        return torch.sigmoid(self.gate(torch.cat([seen_NT, log_count_N1 / 8.0], -1)))

@@ -113,6 +113,8 @@ class UserTower(nn.Module):
         start_B1D = self.start.expand(B, 1, D)
         events_BLD = item_BLD + self.kind(kind_BL) + self.gap(gap_bucket(gap_BL))
         x_BPD = self.dropout(torch.cat([start_B1D, events_BLD], 1))
+        if not self.blocks:
+            x_BPD = start_B1D.expand(B, L + 1, D)
         visible_BP = torch.cat([visible_BL.new_ones(B, 1), visible_BL], 1)
         for block in self.blocks:
             x_BPD = block(x_BPD, visible_BP)
