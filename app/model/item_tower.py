@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from app.model.config import TowerConfig
+from app.model.config import FAST_BF16, TowerConfig
 
 
 class ItemTower(nn.Module):
     """item = LayerNorm(g * id + MLP(text) + category + department + brand + price), scaled to unit length.
 
-    g = sigmoid(MLP[text, log1p(count)]) lets an item lean on its id only as far as its events support it; with row 0 and
-    count 0 (a new item) the text carries it alone.
+    g = sigmoid(linear[hidden layer of the text MLP, log1p(count)]) lets an item lean on its id only as far as its events
+    support it; with row 0 and count 0 (a new item) the text carries it alone.
     """
 
     def __init__(self, config: TowerConfig) -> None:
@@ -28,8 +28,9 @@ class ItemTower(nn.Module):
         self.department = nn.Embedding(config.num_departments, D, padding_idx=0)
         self.brand = nn.Embedding(config.num_brands, D, padding_idx=0)
         self.price = nn.Embedding(config.num_prices, D, padding_idx=0)
-        self.text = nn.Sequential(nn.Linear(T, H), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(H, D))
-        self.gate = nn.Sequential(nn.Linear(T + 1, H), nn.GELU(), nn.Linear(H, D))
+        self.text_hidden = nn.Sequential(nn.Linear(T, H), nn.GELU())
+        self.text = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(H, D))
+        self.gate = nn.Linear(H + 1, D)
         self.norm = nn.LayerNorm(D)
         self.register_buffer("text_mean", torch.zeros(T))
         for table in (self.id, self.category, self.department, self.brand, self.price):
@@ -50,16 +51,22 @@ class ItemTower(nn.Module):
             kept_N = (torch.rand(len(id_N), device=id_N.device) >= self.config.id_dropout).to(id_N.dtype)
             id_N, count_N = id_N * kept_N, count_N * kept_N
         sum_ND = self.category(category_N) + self.department(department_N) + self.brand(brand_N) + self.price(price_N)
+        hidden_NH = self._text_hidden(text_NT) * has_text_N1 * float(self.config.has_text)
         if self.config.has_text:
-            sum_ND = sum_ND + self.text(text_NT) * has_text_N1
+            sum_ND = sum_ND + self.text(hidden_NH) * has_text_N1
         if self.config.has_id:
-            sum_ND = sum_ND + self._gate(text_NT, count_N) * self.id(id_N)
+            sum_ND = sum_ND + self._gate(hidden_NH, count_N) * self.id(id_N)
         return F.normalize(self.norm(sum_ND), dim=-1)
 
-    def _gate(self, text_NT: Tensor, count_N: Tensor) -> Tensor:
+    def _text_hidden(self, text_NT: Tensor) -> Tensor:
+        """[N, H]. The widest product of a training step, so in bf16 where that is fast: half the time, same quality."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.training and FAST_BF16):
+            hidden_NH: Tensor = self.text_hidden(text_NT)
+        return hidden_NH.float()
+
+    def _gate(self, hidden_NH: Tensor, count_N: Tensor) -> Tensor:
         """[N, D] in 0-1; without the gate ones, but zeros where there is no id to speak of."""
         log_count_N1 = torch.log1p(count_N.float())[:, None]
         if not self.config.has_gate:
             return (log_count_N1 > 0).float()
-        seen_NT = text_NT if self.config.has_text else torch.zeros_like(text_NT)
-        return torch.sigmoid(self.gate(torch.cat([seen_NT, log_count_N1 / 8.0], -1)))
+        return torch.sigmoid(self.gate(torch.cat([hidden_NH, log_count_N1 / 8.0], -1)))
