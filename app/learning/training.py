@@ -98,6 +98,7 @@ class Trainer:
             has_text_N = np.abs(inputs.text_NT).sum(1) > 0
             if has_text_N.any():
                 towers.item.text_mean.copy_(torch.from_numpy(inputs.text_NT[has_text_N].mean(0)))
+        towers.user.scenario.centre(torch.from_numpy(inputs.scenario_text_ST))
         N = len(self.data.item_ids)
         chosen: Loss = "full" if N <= FULL_SOFTMAX_BELOW else "sampled"
         self._loss_name = chosen if config.loss == "auto" else config.loss
@@ -196,7 +197,7 @@ class Trainer:
     def _by_profile(self, events_C: Int64Array) -> Tensor:
         """User vectors [C, D] of the users of these events as if nothing were known of what they did."""
         data, C, D = self.data, len(events_C), self.towers.config.dim
-        scenario_C = torch.from_numpy(data.scenario_E[events_C].astype(np.int64))
+        scenario_C = torch.from_numpy(self._scenarios(events_C[:, None])[:, 0])
         text_CT = torch.from_numpy(self.inputs.scenario_text_ST)[scenario_C]
         out: Tensor = self.towers.user(
             torch.zeros(C, 0, D),
@@ -237,9 +238,14 @@ class Trainer:
             torch.from_numpy(events_BL[:, :-1] != NOTHING),
             torch.from_numpy(gap_BL),
             torch.from_numpy(self.inputs.profile_UT[data.user_E[events[:, 0]]]),
-            scenario_SD[torch.from_numpy(data.scenario_E[events].astype(np.int64))],
+            scenario_SD[torch.from_numpy(self._scenarios(events))],
         )
         return out
+
+    def _scenarios(self, events_BL: Int64Array) -> Int64Array:
+        """Scenario rows [B, L] the windows are read in; some are read as the whole shop, so that this is a trained state too."""
+        left_out_B1 = self._rng.random((len(events_BL), 1)) < self.towers.config.scenario_left_out
+        return np.where(left_out_B1, 0, self.data.scenario_E[events_BL]).astype(np.int64)
 
     def _target_weights(self) -> Float32Array:
         """Event weight, times an inverse-root boost of small scenarios (capped); 0 where there is nothing to predict."""

@@ -33,5 +33,8 @@ class TowerConfig:
     dropout: float = 0.2
     id_dropout: float = 0.1  # DropoutNet, Volkovs et al. 2017: makes "a new item" a state that was trained for
     scenario_dropout: float = 0.1  # likewise "a new scenario": its words are all there is
+    scenario_adapter: bool = True  # False: the scenario is a plain feature of the user tower
+    scenario_rank: int = 8  # of the adapter's residual
+    scenario_left_out: float = 0.15  # share of training windows read as "the whole shop", the state without a scenario
     # Weight of an event against the next newer one: what is on now, and the long taste.
     decays: tuple[float, ...] = (0.8, 0.98)

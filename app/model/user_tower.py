@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from app.features.users import NUM_KINDS
 from app.model.config import TowerConfig
+from app.model.scenario_adapter import ScenarioAdapter, ScenarioEmbedding
 
 GAP_BUCKETS = 20  # log2 of minutes: bucket 0 under a minute, 19 over half a year
 
@@ -21,25 +22,6 @@ GAP_BUCKETS = 20  # log2 of minutes: bucket 0 under a minute, 19 over half a yea
 def gap_bucket(hours: Tensor) -> Tensor:
     """int64, same shape: log2 bucket of a time gap."""
     return torch.log2(1.0 + hours.clamp(min=0) * 60.0).long().clamp(max=GAP_BUCKETS - 1)
-
-
-class ScenarioEmbedding(nn.Module):
-    """scenario = MLP(encoded description) + learned id (row 0: a scenario without data, which starts from its words)."""
-
-    def __init__(self, config: TowerConfig) -> None:
-        super().__init__()
-        self.id_dropout = config.scenario_dropout
-        self.id = nn.Embedding(config.num_scenarios, config.dim, padding_idx=0)
-        self.text = nn.Linear(config.text_dim, config.dim)
-        nn.init.normal_(self.id.weight, std=0.05)
-        with torch.no_grad():
-            self.id.weight[0].zero_()
-
-    def forward(self, id_S: Tensor, text_ST: Tensor) -> Tensor:
-        if self.training and self.id_dropout > 0:
-            id_S = id_S * (torch.rand(len(id_S), device=id_S.device) >= self.id_dropout).to(id_S.dtype)
-        out: Tensor = self.id(id_S) + self.text(text_ST)
-        return out
 
 
 class Block(nn.Module):
@@ -94,7 +76,7 @@ class UserTower(nn.Module):
             nn.Linear((4 + len(config.decays)) * D, H), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(H, D)
         )
         self.mean_share = nn.Parameter(torch.ones(len(config.decays)))
-        self.scenario_gate = nn.Sequential(nn.Linear(2 * D, D), nn.GELU(), nn.Linear(D, D))
+        self.adapter = ScenarioAdapter(config) if config.scenario_adapter else None
         self.norm = nn.LayerNorm(D)
         for table in (self.kind, self.gap, self.recency):
             nn.init.normal_(table.weight, std=0.02)
@@ -125,9 +107,9 @@ class UserTower(nn.Module):
         recency_BPD = self.recency(gap_bucket(recency_BP))
         user_BPD = self.mix(torch.cat([x_BPD, *means_BPD, profile_BPD, scenario_BPD, recency_BPD], -1))
         user_BPD = user_BPD + x_BPD + sum(share * mean for share, mean in zip(self.mean_share, means_BPD, strict=True))
-        # EPNet (Chang et al. 2023): the scenario scales each dimension by 0-2; the features pass no gradient to the gate.
-        gate_BPD = 2.0 * torch.sigmoid(self.scenario_gate(torch.cat([scenario_BPD, user_BPD.detach()], -1)))
-        return F.normalize(self.norm(gate_BPD * user_BPD), dim=-1)
+        if self.adapter is not None:
+            user_BPD = self.adapter(user_BPD, scenario_BPD)
+        return F.normalize(self.norm(user_BPD), dim=-1)
 
     def _decayed_mean(self, item_BLD: Tensor, visible_BL: Tensor, decay: float) -> Tensor:
         """[B, L + 1, D]: row p is the mean of the first p items, each weighing `decay` times the next newer one."""
