@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from app.errors import NotFound
+from app.learning.evaluation.transfer_table import transfer_table
 from app.learning.jobs import FINISHED, Job, JobStore
 
 WATCH_SECONDS = 0.5
@@ -84,4 +85,8 @@ def show_ending(job: Job) -> bool:
         console.print(f"[yellow]model {job.model_version} was trained, but the gate rejected it[/]; the live one stays")
     else:
         show_error(f"the training {job.state}: {job.error or 'no reason given'} (job {job.job_id})")
+    report = job.metrics.get("transfer")
+    table = transfer_table(report) if isinstance(report, dict) else None
+    if table is not None:
+        console.print(table)
     return job.state in ("succeeded", "rejected_by_gate")

@@ -58,6 +58,13 @@ class UserBatch:
     def __len__(self) -> int:
         return len(self.history_BL)
 
+    def take(self, places: Int64Array) -> UserBatch:
+        """The users at these places."""
+        return UserBatch(
+            self.history_BL[places], self.kinds_BL[places], self.ages_BL[places], self.profile_BT[places],
+            self.scenario_B[places],
+        )  # fmt: skip
+
 
 def fold_users(
     histories: Sequence[Sequence[HistoryItem]],

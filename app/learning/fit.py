@@ -20,8 +20,11 @@ from app.learning.dataset import Interactions
 from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker, asks_of
 from app.learning.fusion_fit import RankTable, fit_fusion
+from app.learning.guard import Guarded, event_cases, guard, split_cases
 from app.learning.inputs import Inputs
-from app.learning.next_events import next_event_cases, without_history
+from app.learning.next_events import Cases, next_event_cases, without_history
+from app.learning.scenario_prior import scenario_prior
+from app.learning.separate import separate_tower
 from app.learning.sources import DEFAULTS, Parameters, fit_sources, tune_sources
 from app.learning.sources.judge import Judge
 from app.learning.splits import Protocol, Repeats, Split, split
@@ -32,6 +35,7 @@ from app.retrieval.fusion import Fusion
 from app.retrieval.manifest import Manifest
 from app.retrieval.snapshot import Snapshot
 from app.retrieval.sources import SOURCE_NAMES, Fitted
+from app.retrieval.transfer import Transfer
 from app.types import Json, Progress
 
 MAX_VALIDATION_USERS = 2_000
@@ -58,6 +62,7 @@ class FitConfig:
     mode: str = "full"
     catalogue_revision: int = 0
     towers: Mapping[str, object] = field(default_factory=dict)  # changes to TowerConfig
+    guard: bool = True  # False: the adapter in every scenario, no item prior
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class Choices:
     epochs: int
     sources: Parameters = field(default_factory=lambda: DEFAULTS)
     fusion: Fusion = field(default_factory=Fusion)
+    transfer: Transfer = field(default_factory=Transfer)
     report: Mapping[str, Json] = field(default_factory=dict)
 
 
@@ -87,7 +93,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
         log = Trainer(data, inputs, towers, config.training).run(progress)
         return Choices(log.best_epoch, report={"note": "too little data to tune on: defaults"}), towers
     past = inner.train
-    base = _assemble(past, inputs, config, Choices(0), towers, {}, {})
+    base = _assemble(past, inputs, config, Choices(0), TowerRunner(towers), {}, {})
     judge = Judge(Ranker(base, past, inputs), inner, config.repeats)
     base = replace(base, fitted=tune_sources(past, inputs, judge, progress))
 
@@ -101,6 +107,10 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     log = Trainer(past, inputs, towers, config.training).run(progress, towers_score)
     runner = TowerRunner(towers)
     tuned = replace(base, runner=runner, vectors_ND=_vectors(runner, past, inputs))
+    guarded = _guarded(tuned, data, inputs, inner, config, len(log.losses), progress)
+    tuned = replace(
+        replace_manifest(tuned, transfer=asdict(guarded.transfer)), runner=TowerRunner(towers, guarded.deltas)
+    )
     fusion, report = _fit_fusion(Ranker(tuned, data, inputs), data, inner, config)
     progress("tune", 1.0, "validation NDCG@10: " + ", ".join(f"{name} {value:.4f}" for name, value in report.items()))
     validation: dict[str, Json] = {
@@ -109,14 +119,36 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
         "sources": dict(judge.trials),
     }
     parameters = {name: fitted.parameters for name, fitted in base.fitted.items()}
-    return Choices(log.best_epoch, parameters, fusion, validation), towers
+    return Choices(log.best_epoch, parameters, fusion, guarded.transfer, validation), towers
+
+
+def _guarded(
+    tuned: Snapshot,
+    data: Interactions,
+    inputs: Inputs,
+    inner: Split,
+    config: FitConfig,
+    epochs: int,
+    progress: Progress,
+) -> Guarded:
+    """Judged like the fusion: as the protocol does, or on next events."""
+    if not config.guard:
+        return Guarded(Transfer(), {})
+    log, cases = inner.train, split_cases(inner)
+    if config.fusion_cases == "next_event" and config.protocol == "temporal":
+        log, cases = data, event_cases(*_next_events(data, inner, config), data.scenarios)
+    return guard(tuned, data, inputs, inner, log, cases, config.repeats, config.training, epochs, progress)
+
+
+def _next_events(data: Interactions, inner: Split, config: FitConfig) -> Cases:
+    known_N = np.bincount(inner.train.item_E, minlength=len(data.item_ids)).astype(np.int64)
+    return next_event_cases(data, inner.now[0], known_N, config.training.seed)
 
 
 def _fit_fusion(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> tuple[Fusion, dict[str, float]]:
     asks, targets, log = asks_of(inner), list(inner.targets), inner.train
     if config.fusion_cases == "next_event" and config.protocol == "temporal":
-        known_N = np.bincount(inner.train.item_E, minlength=len(data.item_ids)).astype(np.int64)
-        asks, targets = next_event_cases(data, inner.now[0], known_N, config.training.seed)
+        asks, targets = _next_events(data, inner, config)
         log = data
     lists = ranker.source_lists(log, asks, inner, config.repeats)
     cold = ranker.source_lists(log, without_history(asks), inner, config.repeats)
@@ -132,7 +164,13 @@ def extend(
     epochs = max(2, round(EXTEND_SHARE * choices.epochs))
     training = replace(config.training, epochs=epochs, learning_rate=config.training.learning_rate * EXTEND_RATE)
     log = Trainer(data, inputs, towers, training).run(progress)
-    return _assemble(data, inputs, config, choices, towers, fit_sources(data, inputs, choices.sources), asdict(log))
+    deltas = {
+        name: separate_tower(towers, data, inputs, config.training, list(data.scenarios).index(name), progress)
+        for name in choices.transfer.separate
+        if name in data.scenarios
+    }
+    fitted = fit_sources(data, inputs, choices.sources)
+    return _assemble(data, inputs, config, choices, TowerRunner(towers, deltas), fitted, asdict(log))
 
 
 def replace_manifest(snapshot: Snapshot, **changes: object) -> Snapshot:
@@ -159,11 +197,10 @@ def _assemble(
     inputs: Inputs,
     config: FitConfig,
     choices: Choices,
-    towers: Towers,
+    runner: TowerRunner,
     fitted: Mapping[str, Fitted],
     training: Mapping[str, Json],
 ) -> Snapshot:
-    runner = TowerRunner(towers)
     now = datetime.now(UTC)
     known = data.at_E[data.at_E > 0]
     window = (
@@ -190,6 +227,7 @@ def _assemble(
         scenarios=tuple(data.scenarios),
         vocabulary=asdict(inputs.vocabulary),
         fusion=asdict(choices.fusion),
+        transfer=asdict(choices.transfer),
         sources={name: source.parameters for name, source in fitted.items()},
         training={**training, **choices.report, "epochs": choices.epochs},
         catalogue_revision=config.catalogue_revision,
@@ -201,6 +239,7 @@ def _assemble(
         vectors_ND=_vectors(runner, data, inputs),
         item_counts_N=data.collapsed.item_counts_N,
         scenario_text_ST=inputs.scenario_text_ST,
+        prior_SN=scenario_prior(data),
         fitted=fitted,
     )
 

@@ -36,6 +36,7 @@ from app.scenarios.scenario import Scenario
 from app.types import Json, Progress
 
 TRIAL = "trial"  # folder of the trial inside an artifact
+TRANSFER = "transfer"  # the transfer report among a version's metrics: scenario -> figures and choice
 MIN_EVENTS = 20
 MIN_SCENARIO_USERS = 20  # judged users below which a scenario has no figures of its own
 STAGES: Mapping[str, float] = {
@@ -95,7 +96,7 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
     judged = _judge(trial, live[1] if live else None, data, holdout, inputs, _stage("judge", progress))
     ruling = rule(judged["duoscene"], judged.get("live"), judged["popularity"])
     progress("judge", 1.0, f"gate: {ruling.reason}")
-    metrics = _metrics(judged, holdout)
+    metrics = {**_metrics(judged, holdout), TRANSFER: dict(trial.transfer.report)}
     _publish(replace_manifest(final, metrics=metrics), trial, deps.publish, _stage("publish", progress))
     return Retrained(_version(job, final, metrics, ruling), _goes_live(job, ruling))
 

@@ -138,8 +138,7 @@ class Trainer:
 
     def _epoch(self, progress: Progress, epoch: int, epochs: int) -> float:
         self.towers.train()
-        length = self.towers.config.length
-        windows_WL = windows(self.data, length, self._rng)
+        windows_WL = self._windows()
         size = MAX_WINDOWS_PER_BATCH
         total, num_batches = 0.0, math.ceil(len(windows_WL) / size)
         for step, events_BL in enumerate(batches(windows_WL, size, self._rng)):
@@ -153,6 +152,13 @@ class Trainer:
             total += loss.item()
             progress("train towers", (epoch + step / num_batches) / epochs)
         return total / max(1, num_batches)
+
+    def _windows(self) -> Int64Array:
+        """Windows [W, L] that hold something to predict."""
+        windows_WL = windows(self.data, self.towers.config.length, self._rng)
+        wanted_WL = (windows_WL != NOTHING) & (self._weight_E.numpy()[np.maximum(windows_WL, 0)] > 0)
+        kept: Int64Array = windows_WL[wanted_WL.any(1)]
+        return kept
 
     def _loss(self, events_BL: Int64Array) -> Tensor | None:
         target_BL = torch.from_numpy((events_BL != NOTHING) & (self._weight_E.numpy()[np.maximum(events_BL, 0)] > 0))

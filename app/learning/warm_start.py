@@ -28,6 +28,7 @@ def continue_from(
         epochs=EPOCHS * 4,
         sources=snapshot.manifest.sources,
         fusion=snapshot.fusion,
+        transfer=snapshot.transfer,
         report={"continued_from": snapshot.version},
     )
     towers = transplant(snapshot, data, config.training.seed)

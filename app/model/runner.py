@@ -5,6 +5,7 @@ Shapes: B users, L history, N items, S scenarios, T text, D dim.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 
 from app.features.items import ItemFeatures
 from app.features.users import PAD, UserBatch
+from app.model import separate
+from app.model.separate import Delta
 from app.model.towers import Towers
 from app.types import Float32Array, Int64Array
 
@@ -19,16 +22,27 @@ ITEM_CHUNK = 16_384
 
 
 class TowerRunner:
-    def __init__(self, towers: Towers) -> None:
+    def __init__(self, towers: Towers, deltas: Mapping[str, Delta] | None = None) -> None:
+        """deltas: scenario -> how its own user tower differs from the shared one, see `separate`."""
         self.towers = towers.eval()
+        self.deltas = deltas or {}
+        self._separate = {name: separate.applied(towers.user, delta) for name, delta in self.deltas.items()}
 
     @classmethod
     def load(cls, directory: Path) -> TowerRunner:
-        return cls(Towers.load(directory))
+        return cls(Towers.load(directory), separate.load(directory))
+
+    def save(self, directory: Path) -> None:
+        self.towers.save(directory)
+        separate.save(self.deltas, directory)
 
     @property
     def dim(self) -> int:
         return self.towers.config.dim
+
+    @property
+    def temperature(self) -> float:
+        return float(self.towers.temperature.detach())
 
     @torch.inference_mode()
     def item_vectors(
@@ -51,8 +65,13 @@ class TowerRunner:
         return vectors
 
     @torch.inference_mode()
-    def user_vectors(self, users: UserBatch, item_BLD: Float32Array, scenario_BD: Float32Array) -> Float32Array:
-        """Unit rows float32 [B, D], for the moment the batch was folded at. item_BLD: vectors of `users.history_BL`."""
+    def user_vectors(
+        self, users: UserBatch, item_BLD: Float32Array, scenario_BD: Float32Array, own: str | None = None
+    ) -> Float32Array:
+        """Unit rows float32 [B, D], for the moment the batch was folded at. item_BLD: vectors of `users.history_BL`.
+
+        own: the scenario whose own user tower shall answer; None: the shared one.
+        """
         users, item_BLD = _newest(users, item_BLD, self.towers.config.length)
         visible_BL = users.history_BL != PAD
         lengths_B = visible_BL.sum(1)
@@ -64,7 +83,8 @@ class TowerRunner:
         recency_BP[each_B, lengths_B] = np.where(
             lengths_B > 0, users.ages_BL[each_B, np.maximum(lengths_B - 1, 0)], 0.0
         )
-        out_BPD = self.towers.user(
+        tower = self.towers.user if own is None else self._separate[own]
+        out_BPD = tower(
             torch.from_numpy(item_BLD),
             torch.from_numpy(users.kinds_BL),
             torch.from_numpy(gap_BL),

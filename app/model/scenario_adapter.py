@@ -15,7 +15,8 @@ from app.model.config import TowerConfig
 class ScenarioEmbedding(nn.Module):
     """scenario = words + id: a linear map of the centred description, and a learned vector (row 0: none, its words are all there is).
 
-    The map starts at zero, so that words unlike any that were trained with say little, instead of something random.
+    Both start at zero, so that a scenario without events, and words unlike any that were trained with, say little instead of
+    something random.
     """
 
     def __init__(self, config: TowerConfig) -> None:
@@ -24,10 +25,8 @@ class ScenarioEmbedding(nn.Module):
         self.id = nn.Embedding(config.num_scenarios, config.dim, padding_idx=0)
         self.text = nn.Linear(config.text_dim, config.dim, bias=False)
         self.register_buffer("text_mean", torch.zeros(config.text_dim))
-        nn.init.normal_(self.id.weight, std=0.05)
+        nn.init.zeros_(self.id.weight)
         nn.init.zeros_(self.text.weight)
-        with torch.no_grad():
-            self.id.weight[0].zero_()
 
     text_mean: Tensor  # [T], subtracted first: descriptions of scenarios share most of their direction
 

@@ -42,6 +42,7 @@ class Manifest:
     index: Mapping[str, Json] = field(default_factory=dict)  # kind, recall
     metrics: Mapping[str, Json] = field(default_factory=dict)
     training: Mapping[str, Json] = field(default_factory=dict)  # epochs, loss, seconds, peak memory
+    transfer: Mapping[str, Json] = field(default_factory=dict)  # see `retrieval.transfer.Transfer`
     catalogue_revision: int = 0
     format: int = FORMAT
     libraries: Mapping[str, str] = field(

@@ -23,8 +23,10 @@ from app.retrieval.candidates import Candidates
 from app.retrieval.fusion import Fusion
 from app.retrieval.index import VectorIndex
 from app.retrieval.manifest import Manifest
+from app.retrieval.scenario_table import ScenarioTable
 from app.retrieval.sources import FITTED, CandidateSource, Fitted, NewSource, ReadsDelta, TwoTowerSource
 from app.retrieval.space import ItemSpace
+from app.retrieval.transfer import Transfer
 from app.scenarios.scenario import Scenario, Weight
 from app.types import BoolArray, Float32Array, Int64Array
 
@@ -32,20 +34,10 @@ CANDIDATES_PER_SOURCE = 200
 
 
 @dataclass(frozen=True)
-class ScenarioTable:
-    """Row 0 is the whole shop, then the trained scenarios in manifest order, then those known by their words only."""
-
-    row_of: Mapping[str, int]
-    vectors_SD: Float32Array
-
-    def row(self, name: str | None) -> int:
-        return self.row_of.get(name or "", 0)
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """vectors_ND: unit rows. item_counts_N: target events each item was trained with. scenario_text_ST: encoded descriptions in
-    manifest order. fitted: what the sources have learned, by name."""
+    manifest order. prior_SN: log-ratio of an item's share in a scenario to its share in the shop, row 0 zero. fitted: what the
+    sources have learned, by name."""
 
     manifest: Manifest
     items: pl.DataFrame  # ITEM_SCHEMA, row order
@@ -53,6 +45,7 @@ class Snapshot:
     vectors_ND: Float32Array
     item_counts_N: Int64Array
     scenario_text_ST: Float32Array
+    prior_SN: Float32Array
     fitted: Mapping[str, Fitted]
 
     @property
@@ -74,6 +67,10 @@ class Snapshot:
     @cached_property
     def fusion(self) -> Fusion:
         return Fusion(**self.manifest.fusion)  # type: ignore[arg-type]
+
+    @cached_property
+    def transfer(self) -> Transfer:
+        return Transfer(**self.manifest.transfer)  # type: ignore[arg-type]
 
     @cached_property
     def index(self) -> VectorIndex:
@@ -109,7 +106,16 @@ class Snapshot:
             row_of[scenario.name] = len(ids)
             ids.append(0)
             texts.append(text_ST[place : place + 1])
-        return ScenarioTable(row_of, self.runner.scenario_vectors(np.asarray(ids), np.concatenate(texts)))
+        vectors_SD = self.runner.scenario_vectors(np.asarray(ids), np.concatenate(texts))
+        transfer, temperature = self.transfer, self.runner.temperature
+        vectors_SD[[row for name, row in row_of.items() if transfer.of(name) == "shared"]] = 0.0
+        towers = {row_of[name]: name for name in transfer.separate if name in self.runner.deltas}
+        boosts = {
+            row_of[name]: weight * temperature * self.prior_SN[row_of[name]]
+            for name, weight in transfer.prior_weights.items()
+            if weight > 0 and name in row_of
+        }
+        return ScenarioTable(row_of, vectors_SD, towers, boosts)
 
     def recommend(
         self,
@@ -146,7 +152,7 @@ class Snapshot:
     ) -> list[dict[str, Int64Array]]:
         """What each source wanted proposes to each user, before fusion: source -> rows, best first, at most num."""
         spare = max((len(rows) for rows in excluded), default=0) if excluded else 0
-        sources = (TwoTowerSource(self.runner, table.vectors_SD), *self._fixed_sources)
+        sources = (TwoTowerSource(self.runner, table), *self._fixed_sources)
         lists: list[dict[str, Int64Array]] = [{} for _ in range(len(users))]
         for source in sources:
             if source.name not in wanted:
@@ -168,9 +174,9 @@ class Snapshot:
     def save(self, directory: Path) -> None:
         """Into an empty directory; the manifest with the checksums comes last, so a torn write never loads."""
         directory.mkdir(parents=True, exist_ok=True)
-        self.runner.towers.save(directory)
+        self.runner.save(directory)
         self.items.write_ipc(directory / "items.arrow", compression="uncompressed")
-        for name in ("vectors_ND", "item_counts_N", "scenario_text_ST"):
+        for name in ("vectors_ND", "item_counts_N", "scenario_text_ST", "prior_SN"):
             np.save(directory / f"{name}.npy", getattr(self, name))
         for source, fitted in self.fitted.items():
             for name, array in fitted.arrays.items():

@@ -21,7 +21,8 @@ from app.errors import BadArtifact
 from app.features.texts import PROMPT_VERSION, item_text, scenario_text
 from app.features.users import fold_users
 from app.retrieval.columns import Columns
-from app.retrieval.snapshot import ScenarioTable, Snapshot
+from app.retrieval.scenario_table import ScenarioTable
+from app.retrieval.snapshot import Snapshot
 from app.retrieval.sources import SOURCE_NAMES
 from app.retrieval.space import ItemSpace
 from app.scenarios.scenario import Scenario

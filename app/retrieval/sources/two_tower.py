@@ -1,4 +1,7 @@
-"""Nearest item vectors to the user vector of the scenario asked for."""
+"""Nearest item vectors to the user vector of the scenario asked for, moved by the scenario's item prior.
+
+Shapes: B users, D dim, K candidates, N trained items, R rows of the space.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,59 @@ import numpy as np
 from app.features.users import UserBatch
 from app.model.runner import TowerRunner
 from app.retrieval.index import Neighbours, best
+from app.retrieval.scenario_table import ScenarioTable
 from app.retrieval.sources.lists import merge
 from app.retrieval.space import ItemSpace
-from app.types import BoolArray, Float32Array
+from app.types import BoolArray, Float32Array, Int64Array
+
+DEEPER = 2  # times as many are looked up where a prior will reorder them
 
 
 class TwoTowerSource:
     name = "two_tower"
 
-    def __init__(self, runner: TowerRunner, scenario_SD: Float32Array) -> None:
+    def __init__(self, runner: TowerRunner, table: ScenarioTable) -> None:
         self._runner = runner
-        self._scenario_SD = scenario_SD
+        self._table = table
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
-        user_BD = self._runner.user_vectors(users, space.take(users.history_BL), self._scenario_SD[users.scenario_B])
-        N = len(space.index)
-        rows, scores = space.index.search(user_BD, num, None if allowed_R is None else allowed_R[:N])
-        if not len(space.vectors_MD):
-            return rows, scores
-        delta_BM = user_BD @ space.vectors_MD.T
-        if allowed_R is not None:
-            delta_BM[:, ~allowed_R[N:]] = -np.inf
-        return merge(rows, scores, *best(delta_BM, num, N + np.arange(len(space.vectors_MD))), num)
+        return self.nearest(self.user_vectors(users, space), users.scenario_B, space, num, allowed_R)
+
+    def user_vectors(self, users: UserBatch, space: ItemSpace) -> Float32Array:
+        """[B, D], each by the tower that answers in the scenario asked for."""
+        vectors_BD = np.zeros((len(users), self._runner.dim), np.float32)
+        towers = [self._table.towers.get(row) for row in users.scenario_B.tolist()]
+        for own in dict.fromkeys(towers):
+            places = np.flatnonzero([tower == own for tower in towers])
+            part = users.take(places)
+            scenario_BD = self._table.vectors_SD[part.scenario_B]
+            vectors_BD[places] = self._runner.user_vectors(part, space.take(part.history_BL), scenario_BD, own)
+        return vectors_BD
+
+    def nearest(
+        self, user_BD: Float32Array, scenario_B: Int64Array, space: ItemSpace, num: int, allowed_R: BoolArray | None
+    ) -> Neighbours:
+        boosted = any(row in self._table.boosts for row in scenario_B.tolist())
+        N, wanted = len(space.index), DEEPER * num if boosted else num
+        rows, scores = space.index.search(user_BD, wanted, None if allowed_R is None else allowed_R[:N])
+        if len(space.vectors_MD):
+            delta_BM = user_BD @ space.vectors_MD.T
+            if allowed_R is not None:
+                delta_BM[:, ~allowed_R[N:]] = -np.inf
+            found = best(delta_BM, wanted, N + np.arange(len(space.vectors_MD)))
+            rows, scores = merge(rows, scores, *found, wanted)
+        return self._boosted(rows, scores, scenario_B, space, num) if boosted else (rows, scores)
+
+    def _boosted(
+        self, rows_BK: Int64Array, scores_BK: Float32Array, scenario_B: Int64Array, space: ItemSpace, num: int
+    ) -> Neighbours:
+        """The same candidates in the order of cosine plus prior; an item that training never saw has none."""
+        trained_BK = space.trained_rows(rows_BK.astype(np.int32))
+        for b, row in enumerate(scenario_B.tolist()):
+            boost_N = self._table.boosts.get(row)
+            if boost_N is not None:
+                known_K = trained_BK[b] >= 0
+                scores_BK[b, known_K] += boost_N[trained_BK[b, known_K]]
+        columns, scores_BK = best(scores_BK, num)
+        rows_BK = np.where(columns < 0, -1, np.take_along_axis(rows_BK, np.maximum(columns, 0), 1))
+        return rows_BK, scores_BK
