@@ -33,7 +33,7 @@ from app.model.runner import TowerRunner
 from app.model.towers import Towers
 from app.types import Float32Array, Int64Array, Progress
 
-MAX_WINDOWS_PER_BATCH = 128
+EVENTS_PER_BATCH = 4_096
 STEPS_WANTED = 6_000  # enough optimiser steps for any set; a small one needs more passes to take them
 MAX_SCENARIO_BOOST = 4.0
 STRANGERS_PER_WINDOW, STRANGER_WEIGHT = 4, 0.3  # targets predicted from the profile's words alone, and their weight
@@ -82,7 +82,7 @@ def tower_config(data: Interactions, inputs: Inputs, **changes: object) -> Tower
 def num_epochs(data: Interactions, config: TrainingConfig) -> int:
     if config.epochs:
         return config.epochs
-    steps = max(1, len(data) // (50 * MAX_WINDOWS_PER_BATCH))
+    steps = max(1, len(data) // EVENTS_PER_BATCH)
     return int(np.clip(STEPS_WANTED // steps, 8, 40))
 
 
@@ -138,10 +138,9 @@ class Trainer:
 
     def _epoch(self, progress: Progress, epoch: int, epochs: int) -> float:
         self.towers.train()
-        windows_WL = self._windows()
-        size = MAX_WINDOWS_PER_BATCH
-        total, num_batches = 0.0, math.ceil(len(windows_WL) / size)
-        for step, events_BL in enumerate(batches(windows_WL, size, self._rng)):
+        all_batches = batches(self._windows(), EVENTS_PER_BATCH, self._rng)
+        total, num_batches = 0.0, len(all_batches)
+        for step, events_BL in enumerate(all_batches):
             loss = self._loss(events_BL)
             if loss is None:
                 continue

@@ -5,8 +5,6 @@ Shapes: E events, W windows, L window length.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from app.learning.dataset import Interactions
@@ -29,11 +27,15 @@ def windows(data: Interactions, length: int, rng: np.random.Generator) -> Int64A
     return np.where(columns < size_W[:, None], first[:, None] + columns, NOTHING)
 
 
-def batches(windows_WL: Int64Array, size: int, rng: np.random.Generator) -> Iterator[Int64Array]:
-    """Windows of like length together (little padding), the batches in random order."""
+def batches(windows_WL: Int64Array, num_events: int, rng: np.random.Generator) -> list[Int64Array]:
+    """Windows of like length together (little padding), about num_events in each batch, the batches in random order.
+
+    Counted in events, not windows: a step costs what its predictions cost, and users with short histories would otherwise make
+    many small steps, each of which pays for the vectors of the whole catalogue.
+    """
     length_W = (windows_WL != NOTHING).sum(1)
     order = np.argsort(length_W + rng.random(len(length_W)), kind="stable")
-    starts = np.arange(0, len(order), size)
-    for start in rng.permutation(starts):
-        chosen = order[start : start + size]
-        yield windows_WL[chosen, : max(2, length_W[chosen].max())]  # one column at least for a history
+    before_W = np.cumsum(length_W[order]) - length_W[order]
+    pieces = np.split(order, np.flatnonzero(np.diff(before_W // num_events)) + 1) if len(order) else []
+    # Two columns at least: one for a history.
+    return [windows_WL[pieces[n], : max(2, length_W[pieces[n]].max())] for n in rng.permutation(len(pieces))]
