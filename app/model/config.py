@@ -26,7 +26,7 @@ class TowerConfig:
     hidden: int = 128
     heads: int = 2
     blocks: int = 1  # 0: only the decayed means speak of the history
-    length: int = 50  # newest events the user tower attends to
+    length: int = 100  # newest events the user tower attends to
     has_id: bool = True  # these three switch parts off, for ablations
     has_text: bool = True
     has_gate: bool = True
