@@ -127,7 +127,11 @@ def evaluate(
     ] = "exclude",
     models: Annotated[str, typer.Option(help="Which to run, comma-separated; all if not given")] = "",
     max_users: Annotated[int | None, typer.Option(min=1, help="Judge at most so many users")] = None,
-    seed: Annotated[int, typer.Option(help="Of training and of the sample of users")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of training and of the sample of users")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Fit ours and the stochastic peers so often; adds a sign test")] = 1,
+    tuning_seconds: Annotated[
+        float, typer.Option(min=0, help="No new configuration of a peer is begun after so long")
+    ] = 900,
     epochs: Annotated[int, typer.Option(min=0, help="Most passes over the data; 0: by size")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the whole report here")] = None,
     dump: Annotated[Path | None, typer.Option(help="Write the top 20 of every user here (parquet)")] = None,
@@ -142,11 +146,13 @@ def evaluate(
     config = EvaluateConfig(
         protocol=protocol,
         repeats=repeats,
-        events=tuple(filter(None, events.split(","))),
+        events=names_in(events),
         min_value=min_value,
-        models=tuple(filter(None, models.split(","))) or MODELS,
+        models=names_in(models) or MODELS,
         max_users=max_users,
         seed=seed,
+        num_seeds=seeds,
+        tuning_seconds=tuning_seconds,
         training=TrainingConfig(epochs=epochs),
     )
     run_evaluation(settings, data, config, json, dump)
@@ -190,6 +196,11 @@ def doctor(
         list_settings(settings_with())
     elif not examine(settings_with()):
         raise typer.Exit(1)
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names of a comma-separated option, in the order given, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def parse_map(pairs: list[str]) -> dict[str, str]:

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 import orjson
+from rich.console import Console
 
 from app.catalogue.loading import read_shop_data
 from app.console import console, progress_bar
 from app.encoding.cache import FileVectorCache
 from app.encoding.encoder import Encoder
 from app.learning.evaluation.evaluate import EvaluateConfig, evaluate
-from app.learning.evaluation.table import difference_lines, model_table, scenario_table
+from app.learning.evaluation.table import difference_lines, tables
 from app.settings import Settings
 
 WIDE = 170
@@ -30,13 +31,11 @@ def run_evaluation(
         "command": "duoscene " + " ".join(sys.argv[1:]),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
-    width = None if console.is_terminal else WIDE  # a file or a pipe has no edge to wrap at
-    console.print(model_table(report), width=width, crop=False)
-    by_scenario = scenario_table(report)
-    if by_scenario is not None:
-        console.print(by_scenario, width=width, crop=False)
+    paper = console if console.is_terminal else Console(width=WIDE, highlight=False)  # a pipe has no edge to wrap at
+    for part in tables(report):
+        paper.print(part)
     for line in difference_lines(report):
-        console.print(line, markup=False)
+        paper.print(line, markup=False, soft_wrap=True)
     if json is not None:
         json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     if dump is not None and result.topk is not None:

@@ -27,7 +27,7 @@ from app.learning.scenario_prior import scenario_prior
 from app.learning.separate import separate_tower
 from app.learning.sources import DEFAULTS, Parameters, fit_sources, tune_sources
 from app.learning.sources.judge import Judge
-from app.learning.splits import Protocol, Repeats, Split, split
+from app.learning.splits import Protocol, Repeats, Split, validation_cut
 from app.learning.training import Trainer, TrainingConfig, tower_config
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
@@ -38,7 +38,6 @@ from app.retrieval.sources import SOURCE_NAMES, Fitted
 from app.retrieval.transfer import Transfer
 from app.types import Json, Progress
 
-MAX_VALIDATION_USERS = 2_000
 EXTEND_SHARE, EXTEND_RATE = (
     0.25,
     0.3,
@@ -87,7 +86,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
 
     Also returns the towers as trained on the older part, for `extend` to go on from.
     """
-    inner = _sampled(split(data, config.protocol, config.repeats), config.training.seed)
+    inner = validation_cut(data, config.protocol, config.repeats, config.training.seed)
     towers = _towers(data, inputs, config)
     if not len(inner.users):
         log = Trainer(data, inputs, towers, config.training).run(progress)
@@ -248,10 +247,3 @@ def new_version(now: datetime) -> str:
     """Time and four hex digits, e.g. 2026-01-31T12-00-00Z-ab12."""
     digest = hashlib.blake2b(f"{now.isoformat()}{time.monotonic_ns()}".encode(), digest_size=2).hexdigest()
     return f"{now:%Y-%m-%dT%H-%M-%SZ}-{digest}"
-
-
-def _sampled(inner: Split, seed: int) -> Split:
-    if len(inner.users) <= MAX_VALIDATION_USERS:
-        return inner
-    chosen = np.sort(np.random.default_rng(seed).choice(len(inner.users), MAX_VALIDATION_USERS, replace=False))
-    return inner.subset(chosen)

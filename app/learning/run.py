@@ -1,7 +1,7 @@
 """The retraining run, top to bottom: past and future -> tune on the past -> judge on the future -> gate -> fit on everything.
 
     events ── temporal split ──► past ── tune, extend ──► trial ──┐
-                           └───► future ───────────────► judge beside the live trial, popularity, item-CF ──► gate
+                           └───► future ───────────────► judge beside the live trial, popularity, item-KNN ─► gate
     past + future ── extend ──► snapshot, published with its trial inside
 
 The *trial* is what the same recipe made of the past alone. It is kept in the artifact, so that the next run can judge a live
@@ -21,7 +21,8 @@ from app.encoding.encoder import Encoder
 from app.errors import BadArtifact, BadData
 from app.learning.dataset import Interactions, interactions
 from app.learning.evaluation.compare import Judged, judge
-from app.learning.evaluation.peers import PEERS
+from app.learning.evaluation.peers import CHEAP, PEERS
+from app.learning.evaluation.peers.peer import rank
 from app.learning.evaluation.rank import Ranker, last_scenario
 from app.learning.fit import FitConfig, extend, replace_manifest, tune
 from app.learning.gate import Ruling, rule
@@ -117,9 +118,11 @@ def _judge(
     lists = {"duoscene": Ranker(trial, data, inputs).rank(holdout, 50, "exclude")}
     if live is not None:
         lists["live"] = Ranker(live, data, inputs).rank(holdout, 50, "exclude")
-    for done, (name, peer) in enumerate(PEERS.items(), start=1):
-        lists[name] = peer(holdout, 50, "exclude")
-        progress("judge", done / (len(PEERS) + 1))
+    for done, name in enumerate(CHEAP, start=1):
+        peer = PEERS[name]
+        scorer = peer.family.fit(holdout.train, peer.defaults, "exclude", 0, progress)
+        lists[name] = rank(scorer, holdout, 50, "exclude")
+        progress("judge", done / (len(CHEAP) + 1))
     judged = {name: judge(topk_UK, holdout, inputs.text_NT) for name, topk_UK in lists.items()}
     figures = ", ".join(f"{name} {of.main:.4f}" for name, of in judged.items())
     progress("judge", 1.0, f"NDCG@10 of {len(holdout.users)} users: {figures}")

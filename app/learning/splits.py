@@ -13,16 +13,29 @@ from typing import Literal
 import numpy as np
 
 from app.learning.dataset import Interactions
-from app.types import Int64Array
+from app.types import BoolArray, Int64Array
 
 Protocol = Literal["temporal", "loo"]
 Repeats = Literal["exclude", "allow"]
 TRAIN_SHARE = 0.9
+MAX_VALIDATION_USERS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whose future is judged: users with so many training events, wanting items that training knew, or only those it did not."""
+
+    least_events: int = 2
+    most_events: int = 2**62
+    new_items: bool = False
+
+
+MAIN = Who()
 
 
 @dataclass(frozen=True)
 class Split:
-    """users: rows that are judged. targets: per user, different item rows of the future that training saw somewhere.
+    """users: rows that are judged. targets: per user, different item rows of the future, of items that training saw somewhere (see `Who`).
 
     target_scenarios: scenario row of each target. now: unix seconds each user's slate is asked for at.
     dropped: why how many targets went, for the report.
@@ -46,53 +59,85 @@ class Split:
             now=[self.now[place] for place in places],
         )
 
+    def sampled(self, most: int, seed: int) -> Split:
+        """At most so many of the judged users, drawn at random."""
+        if len(self.users) <= most:
+            return self
+        return self.subset(np.sort(np.random.default_rng(seed).choice(len(self.users), most, replace=False)))
+
     def in_scenario(self, row: int) -> tuple[list[int], Split]:
         """Places of the users with targets in this scenario, and the split of those users and targets only."""
-        kept = [
-            targets[scenarios == row] for targets, scenarios in zip(self.targets, self.target_scenarios, strict=True)
-        ]
-        places = [place for place, targets in enumerate(kept) if len(targets)]
+        return self._only([scenarios == row for scenarios in self.target_scenarios])
+
+    def with_items(self, wanted_N: BoolArray) -> tuple[list[int], Split]:
+        """The same for targets among these items."""
+        return self._only([wanted_N[targets] for targets in self.targets])
+
+    def _only(self, keep: Sequence[BoolArray]) -> tuple[list[int], Split]:
+        places = [place for place, kept in enumerate(keep) if kept.any()]
         part = self.subset(np.asarray(places, np.int64))
         return places, replace(
             part,
-            targets=[kept[place] for place in places],
-            target_scenarios=[np.full(len(kept[place]), row, np.int64) for place in places],
+            targets=[self.targets[place][keep[place]] for place in places],
+            target_scenarios=[self.target_scenarios[place][keep[place]] for place in places],
         )
+
+    def joined(self, other: Split) -> Split:
+        """The users of both, these first; they must have the same training part."""
+        return replace(
+            self,
+            users=np.concatenate([self.users, other.users]),
+            targets=[*self.targets, *other.targets],
+            target_scenarios=[*self.target_scenarios, *other.target_scenarios],
+            now=[*self.now, *other.now],
+        )
+
+    @property
+    def past_counts_U(self) -> Int64Array:
+        """Training events of each judged user."""
+        return np.diff(self.train.starts_U1)[self.users]
 
     @property
     def num_targets(self) -> int:
         return sum(map(len, self.targets))
 
 
-def split(data: Interactions, protocol: Protocol, repeats: Repeats = "exclude") -> Split:
-    return temporal(data, repeats) if protocol == "temporal" else leave_one_out(data)
+def split(data: Interactions, protocol: Protocol, repeats: Repeats = "exclude", who: Who = MAIN) -> Split:
+    return temporal(data, repeats, who) if protocol == "temporal" else leave_one_out(data, who)
 
 
-def temporal(data: Interactions, repeats: Repeats = "exclude") -> Split:
+def validation_cut(data: Interactions, protocol: Protocol, repeats: Repeats, seed: int) -> Split:
+    """The same cut inside the training part, for tuning: of ours and of the peers. At most MAX_VALIDATION_USERS users."""
+    return split(data, protocol, repeats).sampled(MAX_VALIDATION_USERS, seed)
+
+
+def temporal(data: Interactions, repeats: Repeats = "exclude", who: Who = MAIN) -> Split:
     cut = float(np.quantile(data.at_E, TRAIN_SHARE)) if len(data) else 0.0
     past_E = data.at_E <= cut
-    return _judge(data, data.where(past_E), data.where(~past_E & data.is_target_E), cut, repeats)
+    return _judge(data, data.where(past_E), data.where(~past_E & data.is_target_E), cut, repeats, who)
 
 
-def leave_one_out(data: Interactions) -> Split:
+def leave_one_out(data: Interactions, who: Who = MAIN) -> Split:
     data = data.where(~data.is_repeat_E)
     counts_U = np.diff(data.starts_U1)
     last_E = np.zeros(len(data), np.bool_)
     last_E[data.starts_U1[1:][counts_U >= 3] - 1] = True
-    return _judge(data, data.where(~last_E), data.where(last_E), None, "exclude")
+    return _judge(data, data.where(~last_E), data.where(last_E), None, "exclude", who)
 
 
-def _judge(data: Interactions, train: Interactions, future: Interactions, cut: float | None, repeats: Repeats) -> Split:
-    enough_U = np.diff(train.starts_U1) >= 2
+def _judge(
+    data: Interactions, train: Interactions, future: Interactions, cut: float | None, repeats: Repeats, who: Who
+) -> Split:
+    past_U = np.diff(train.starts_U1)
+    counts_U = (past_U >= who.least_events) & (past_U <= who.most_events)
     known_N = np.bincount(train.item_E, minlength=len(data.item_ids)) > 0
+    wanted_N = ~known_N if who.new_items else known_N
     users, targets, scenarios, now = [], [], [], []
-    dropped = {"unknown to training": 0, "in the user's past": 0}
-    for user in np.flatnonzero(np.diff(future.starts_U1) > 0).tolist():
-        if not enough_U[user]:
-            continue
+    dropped = {"known to training" if who.new_items else "unknown to training": 0, "in the user's past": 0}
+    for user in np.flatnonzero(counts_U & (np.diff(future.starts_U1) > 0)).tolist():
         items, first = np.unique(future.item_E[future.of(user)], return_index=True)
-        keep = known_N[items]
-        dropped["unknown to training"] += int((~keep).sum())
+        keep = wanted_N[items]
+        dropped[next(iter(dropped))] += int((~keep).sum())
         if repeats == "exclude":
             past = np.isin(items, train.item_E[train.of(user)])
             dropped["in the user's past"] += int((keep & past).sum())

@@ -90,17 +90,23 @@ class Ranker:
         repeats: Repeats,
         weights: Mapping[str, float] | None = None,
         scenario: int | None = None,
+        candidates_N: BoolArray | None = None,
     ) -> tuple[Int64Array, Float32Array]:
         """Rows of the data int64 [U, num], -1 where the list is shorter, and their scores.
 
         weights: of the sources; none given: as learned for the scenario. scenario: the one asked for; none given: the one each
-        user was last seen in.
+        user was last seen in. candidates_N: items that may be shown; none given: those with training events.
         """
         topk_UK = np.full((len(split.users), num), -1, np.int64)
         scores_UK = np.full((len(split.users), num), -np.inf, np.float32)
-        allowed_R = self.allowed(split)
-        for place, users, names, excluded in self.batches(split.train, asks_of(split, scenario), repeats):
-            asked = [dict(weights) if weights else self.snapshot.resolve(name, {}) for name in names]
+        allowed_R = self.allowed(split) if candidates_N is None else self._allowed(candidates_N)
+        asks = asks_of(split, scenario)
+        for place, users, names, excluded in self.batches(split.train, asks, repeats):
+            cold = [ask.past.stop == ask.past.start for ask in asks[place : place + len(names)]]
+            asked = [
+                dict(weights) if weights else self.snapshot.resolve(name, {}, is_cold=is_cold)
+                for name, is_cold in zip(names, cold, strict=True)
+            ]
             found = self.snapshot.recommend(
                 users, self.space, self.table, num, weights=asked, allowed_R=allowed_R, excluded=excluded
             )
@@ -123,9 +129,11 @@ class Ranker:
 
     def allowed(self, split: Split) -> BoolArray:
         """bool [R]: what the training part of the split has an event of."""
-        known_N = np.bincount(split.train.item_E, minlength=len(self.rows_N)) > 0
+        return self._allowed(np.asarray(np.bincount(split.train.item_E, minlength=len(self.rows_N)) > 0))
+
+    def _allowed(self, candidates_N: BoolArray) -> BoolArray:
         allowed_R = np.zeros(len(self.space), np.bool_)
-        allowed_R[self.rows_N[known_N]] = True
+        allowed_R[self.rows_N[candidates_N]] = True
         return allowed_R
 
     def batches(self, log: Interactions, asks: Sequence[Ask], repeats: Repeats) -> Iterator[Batch]:

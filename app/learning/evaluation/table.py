@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
 
 SHOWN = ("ndcg@10", "hr@10", "recall@10", "recall@50", "mrr@10", "coverage@10", "novelty@10", "diversity@10")
+MAIN = "ndcg@10"
+OURS = "duoscene"
+
+
+def tables(report: Mapping[str, Any]) -> Iterator[Table]:
+    yield model_table(report)
+    for kind, title in (("users", "training events of the user"), ("items", "training events of the target")):
+        yield from _slice_table(report, kind, title)
+    yield from _scenario_table(report)
+    if report.get("new_items"):
+        yield _new_items_table(report["new_items"])
 
 
 def model_table(report: Mapping[str, Any]) -> Table:
@@ -19,28 +30,60 @@ def model_table(report: Mapping[str, Any]) -> Table:
     )
     table = Table("model", *SHOWN, "seconds", title=title, title_justify="left")
     for name, model in report["models"].items():
-        cells = [_cell(model["all"].get(metric), with_interval=metric == "ndcg@10") for metric in SHOWN]
+        cells = [_cell(model["all"].get(metric), with_interval=metric == MAIN) for metric in SHOWN]
         table.add_row(name, *cells, f"{model['seconds']:.0f}")
     return table
 
 
-def scenario_table(report: Mapping[str, Any]) -> Table | None:
-    """NDCG@10 of each scenario; None where events carry none."""
+def _slice_table(report: Mapping[str, Any], kind: str, title: str) -> Iterator[Table]:
+    models = report["models"]
+    slices = next(iter(models.values()))[kind] if models else {}
+    if slices:
+        table = Table(title, "users", *models, title="NDCG@10 by what is known", title_justify="left")
+        for name, of_slice in slices.items():
+            cells = (_cell(model[kind].get(name, {}).get(MAIN)) for model in models.values())
+            table.add_row(name, f"{of_slice['num_users']:,}", *cells)
+        yield table
+
+
+def _scenario_table(report: Mapping[str, Any]) -> Iterator[Table]:
     models = report["models"]
     scenarios = next(iter(models.values()))["scenarios"] if models else {}
-    if not scenarios:
-        return None
-    table = Table("scenario", *models, title="NDCG@10 by scenario", title_justify="left")
-    for scenario in scenarios:
-        table.add_row(scenario, *(_cell(model["scenarios"][scenario]["ndcg@10"]) for model in models.values()))
+    if scenarios:
+        table = Table("scenario", *models, title="NDCG@10 by scenario", title_justify="left")
+        for scenario in scenarios:
+            table.add_row(scenario, *(_cell(model["scenarios"][scenario][MAIN]) for model in models.values()))
+        table.add_section()
+        summaries = [model["scenario_summary"] for model in models.values()]
+        table.add_row("macro mean", *(f"{of['macro'][MAIN]:.4f}" for of in summaries))
+        table.add_row("worst", *(f"{of['worst'][MAIN]:.4f} {of['worst']['scenario']}" for of in summaries))
+        yield table
+
+
+def _new_items_table(new: Mapping[str, Any]) -> Table:
+    title = f"Targets without a training event: {new['targets']:,} of {new['num_users']:,} users, {new['new_items']:,} such items"
+    table = Table("ours, ranked", MAIN, "hr@10", *new["chance"], title=title, title_justify="left")
+    for row in ("among_new", "in_the_whole_catalogue"):
+        table.add_row(row.replace("_", " "), *(_cell(new[row][metric]) for metric in (MAIN, "hr@10", *new["chance"])))
+    table.add_row("chance among new", "", "", *(f"{value:.4f}" for value in new["chance"].values()))
     return table
 
 
 def difference_lines(report: Mapping[str, Any]) -> list[str]:
-    return [
-        f"duoscene against {name}: NDCG@10 {delta['mean']:+.4f} (95 % paired interval {delta['low']:+.4f} to {delta['high']:+.4f})"
-        for name, delta in report.get("differences", {}).items()
-    ]
+    lines = [f"{name} was left out: {reason}" for name, reason in report["skipped"].items()]
+    for name, of in report.get("differences", {}).items():
+        delta, seeds = of[MAIN], of["seeds"]
+        line = (
+            f"{OURS} against {name}: NDCG@10 {delta['mean']:+.4f} "
+            f"(95 % paired interval {delta['low']:+.4f} to {delta['high']:+.4f})"
+        )
+        if seeds["seeds"] > 1:
+            line += (
+                f"; {seeds['seeds']} seeds: {seeds['mean']['mean']:+.4f} ({seeds['mean']['low']:+.4f} to "
+                f"{seeds['mean']['high']:+.4f}), the same sign in {seeds['same_sign']}: {seeds['verdict']}"
+            )
+        lines.append(line)
+    return lines
 
 
 def _cell(value: Mapping[str, float | None] | None, with_interval: bool = False) -> str:

@@ -13,7 +13,8 @@ from app.encoding.encoder import Encoder
 from app.learning.dataset import interactions
 from app.learning.evaluation.evaluate import EvaluateConfig, evaluate
 from app.learning.evaluation.metrics import per_user
-from app.learning.evaluation.peers import by_popularity
+from app.learning.evaluation.peers import CHEAP, PEERS
+from app.learning.evaluation.peers.peer import rank
 from app.learning.evaluation.rank import Ranker
 from app.learning.fit import FitConfig, fit
 from app.learning.inputs import encode_inputs
@@ -22,6 +23,8 @@ from app.learning.training import TrainingConfig
 from app.retrieval.index import best
 from app.scenarios.defaults import READY_MADE
 from app.types import no_progress
+
+QUICK = (*CHEAP, "duoscene")
 
 HELD_OUT_RATIO = 0.2
 
@@ -50,7 +53,9 @@ def test_the_sample_shop_is_learned_to_four_fifths_of_what_can_be_known() -> Non
     snapshot = fit(split.train.where(~held_U[split.train.user_E]), inputs, config, no_progress)
     home = data.scenarios.index("home")
     ours = ndcg(Ranker(snapshot, data, inputs).rank(judged, 10, "exclude", scenario=home), targets)
-    popularity = ndcg(by_popularity(float("inf"))(judged, 10, "exclude"), targets)
+    peer = PEERS["popularity"]
+    crowd = peer.family.fit(judged.train, peer.defaults, "exclude", 0, no_progress)
+    popularity = ndcg(rank(crowd, judged, 10, "exclude"), targets)
 
     print(
         f"NDCG@10 of {len(targets)} held-out shoppers: oracle {oracle:.4f}, ours {ours:.4f}, popularity {popularity:.4f}"
@@ -62,18 +67,18 @@ def test_the_sample_shop_is_learned_to_four_fifths_of_what_can_be_known() -> Non
 @pytest.mark.parametrize(
     ("name", "config"),
     [
-        ("ml-100k", EvaluateConfig(min_value=4.0)),
-        ("online-retail", EvaluateConfig(events=("purchase",), training=TrainingConfig(epochs=2))),
+        ("ml-100k", EvaluateConfig(min_value=4.0, models=QUICK)),
+        ("online-retail", EvaluateConfig(events=("purchase",), models=QUICK, training=TrainingConfig(epochs=2))),
     ],
 )
-def test_ahead_of_popularity_and_item_cf_on_real_data(
+def test_ahead_of_popularity_and_item_knn_on_real_data(
     name: str, config: EvaluateConfig, public_data: Callable[[str], Path]
 ) -> None:
     result = evaluate(read_shop_data(public_data(name)), Encoder(), config, no_progress)
     found = {model: of["all"]["ndcg@10"]["mean"] for model, of in result.report["models"].items()}
     print(name, {model: round(value, 4) for model, value in found.items()})
     assert found["duoscene"] > found["popularity"]
-    assert found["duoscene"] > found["item_cf"]
+    assert found["duoscene"] > found["item_knn"]
     assert result.topk is not None
     assert_slates_are_whole(result.topk, result.report["split"]["judged_users"])
 

@@ -170,7 +170,7 @@ def test_a_retraining_run_full_then_incremental(encoder: Encoder, tmp_path: Path
     assert manifest.catalogue_revision == 7
     assert manifest.metrics == first.version.metrics
     assert Snapshot.load(artifact / TRIAL).manifest.data["events"] < first.version.data["events"]  # type: ignore[operator]
-    assert {"duoscene", "popularity", "item_cf"} <= set(first.version.metrics)
+    assert {"duoscene", "popularity", "item_knn"} <= set(first.version.metrics)
     grown = checkerboard(80)
     second = retrain(job("incremental"), deps(grown, encoder, tmp_path, artifact), no_progress)
     assert second.version.mode == "incremental"

@@ -1,0 +1,127 @@
+"""The evaluation report: every model's figures, slices and differences as one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.learning.evaluation.compare import Judged, differences, judge, sign_test
+from app.learning.evaluation.ours import OurLists, Wanted
+from app.learning.evaluation.peers.running import PeerLists
+from app.learning.evaluation.slices import MIN_SLICE_USERS, by_history, by_item_counts, scenario_summary
+from app.types import Float32Array, Int64Array, Json, Progress
+
+OURS = "duoscene"
+NEW_ITEM_CUTOFFS = (10, 20, 50)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What was ranked. text_NT: for the diversity. models: in the order they were asked for."""
+
+    wanted: Wanted
+    peers: Sequence[PeerLists]
+    ours: OurLists | None
+    text_NT: Float32Array
+    models: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One model's lists. everyone: the judged users', then the strangers'. by_scenario: None where it knows no scenarios."""
+
+    everyone: Int64Array
+    by_seed: Sequence[Int64Array]
+    by_scenario: Mapping[int, Int64Array] | None
+    seconds: float
+    details: Mapping[str, Json]
+
+
+def report_of(material: Material, progress: Progress) -> dict[str, Json]:
+    """{"models", "differences", "skipped", "new_items", "details"}."""
+    wanted, text_NT = material.wanted, material.text_NT
+    ranked = _ranked(material)
+    U = len(wanted.judged.users)
+    judged = {name: judge(model.everyone[:U], wanted.judged, text_NT) for name, model in ranked.items()}
+    models: dict[str, Json] = {}
+    for done, (name, model) in enumerate(ranked.items()):
+        progress("report", done / len(ranked))
+        by_scenario = _by_scenario(model, wanted, text_NT)
+        models[name] = {
+            "all": judged[name].as_json(),
+            "users": by_history(model.everyone, wanted.everyone, text_NT),
+            "items": by_item_counts(model.everyone[:U], wanted.judged, text_NT),
+            "scenarios": {scenario: of.as_json() for scenario, of in by_scenario.items()},
+            "scenario_summary": scenario_summary(by_scenario),
+            "seconds": model.seconds,
+            **({"details": dict(model.details)} if name != OURS else {}),
+        }
+    report: dict[str, Json] = {
+        "models": models,
+        "skipped": {peer.name: peer.skipped for peer in material.peers if peer.skipped},
+    }
+    if material.ours is not None:
+        report["details"] = dict(material.ours.details)
+        report["differences"] = _differences(judged, ranked, wanted, text_NT)
+        report["new_items"] = _new_items(material.ours, wanted)
+    return report
+
+
+def _ranked(material: Material) -> dict[str, Ranked]:
+    found = {
+        peer.name: Ranked(peer.everyone, peer.by_seed, None, peer.seconds, peer.details)
+        for peer in material.peers
+        if not peer.skipped
+    }
+    ours = material.ours
+    if ours is not None:
+        found[OURS] = Ranked(ours.everyone, ours.by_seed, ours.by_scenario, ours.seconds, ours.details)
+    return {name: found[name] for name in material.models if name in found}
+
+
+def _by_scenario(model: Ranked, wanted: Wanted, text_NT: Float32Array) -> dict[str, Judged]:
+    """One slate per user and scenario against the targets of that scenario; peers know no scenario and show the same list."""
+    place_of = {user: place for place, user in enumerate(wanted.judged.users.tolist())}
+    result = {}
+    for row, part in wanted.scenarios.items():
+        if model.by_scenario is None:
+            topk_UK = model.everyone[[place_of[user] for user in part.users.tolist()]]
+        else:
+            topk_UK = model.by_scenario[row]
+        result[part.train.scenarios[row]] = judge(topk_UK, part, text_NT)
+    return result
+
+
+def _differences(
+    judged: Mapping[str, Judged], ranked: Mapping[str, Ranked], wanted: Wanted, text_NT: Float32Array
+) -> dict[str, Json]:
+    """{peer: {metric: ours - theirs with its paired interval, "seeds": the sign test over seeds}}."""
+
+    def seeds(name: str) -> list[Judged]:
+        return [judged[name], *(judge(topk_UK, wanted.judged, text_NT) for topk_UK in ranked[name].by_seed)]
+
+    ours, result = seeds(OURS), {}
+    for name in judged:
+        if name != OURS:
+            metrics = {metric: delta.as_json() for metric, delta in differences(judged[OURS], judged[name]).items()}
+            result[name] = {**metrics, "seeds": sign_test(ours, seeds(name)).as_json()}
+    return result  # type: ignore[return-value]
+
+
+def _new_items(ours: OurLists, wanted: Wanted) -> Json:
+    """Targets without a training event: ours knows them by their text, peers not at all. chance: of recall@k at random."""
+    new, train = wanted.new, wanted.judged.train
+    num_new = len(train.item_ids) - len(np.unique(train.item_E))
+    if len(new.users) < MIN_SLICE_USERS:
+        return None
+    no_texts = np.zeros((len(train.item_ids), 1), np.float32)
+    return {
+        "num_users": len(new.users),
+        "targets": new.num_targets,
+        "new_items": num_new,
+        "among_new": judge(ours.new_alone, new, no_texts).as_json(),
+        "in_the_whole_catalogue": judge(ours.new_in_all, new, no_texts).as_json(),
+        "chance": {f"recall@{k}": min(1.0, k / max(1, num_new)) for k in NEW_ITEM_CUTOFFS},
+    }
