@@ -131,7 +131,7 @@ def evaluate(
     seeds: Annotated[int, typer.Option(min=1, help="Fit ours and the stochastic peers so often; adds a sign test")] = 1,
     tuning_seconds: Annotated[
         float, typer.Option(min=0, help="No new configuration of a peer is begun after so long")
-    ] = 900,
+    ] = 1_800,
     epochs: Annotated[int, typer.Option(min=0, help="Most passes over the data; 0: by size")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the whole report here")] = None,
     dump: Annotated[Path | None, typer.Option(help="Write the top 20 of every user here (parquet)")] = None,

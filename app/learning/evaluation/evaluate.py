@@ -31,7 +31,7 @@ from app.types import Json, Progress
 OURS = "duoscene"
 MODELS = (*PEERS, OURS)
 LIST_LENGTH = 50
-TUNING_SECONDS = 900.0
+TUNING_SECONDS = 1_800.0
 
 
 @dataclass(frozen=True)

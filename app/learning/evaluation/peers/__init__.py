@@ -7,8 +7,9 @@ from app.learning.evaluation.peers.factorisation import Bpr, Ials
 from app.learning.evaluation.peers.item_knn import DEFAULTS, ItemKnn
 from app.learning.evaluation.peers.peer import Params, Peer
 from app.learning.evaluation.peers.popularity import Popularity
+from app.learning.evaluation.peers.sasrec import SasRecPeer
 
-_POPULARITY, _EASE, _IALS, _BPR = Popularity(), Ease(), Ials(), Bpr()
+_POPULARITY, _EASE, _IALS, _BPR, _SASREC = Popularity(), Ease(), Ials(), Bpr(), SasRecPeer()
 
 
 def _is_undecayed(params: Params) -> bool:
@@ -29,6 +30,7 @@ PEERS = {
         Peer("ease_decayed", _EASE, {"ridge": 300.0, "decay": 0.9}),
         Peer("ials", _IALS, _IALS.start),
         Peer("bpr", _BPR, _BPR.start),
+        Peer("sasrec", _SASREC, _SASREC.start),
     )
 }
 CHEAP = ("popularity", "recent_popularity", "item_knn")  # what a retraining run is judged beside, with their defaults

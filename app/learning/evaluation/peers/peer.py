@@ -52,6 +52,9 @@ class Trials(Protocol):
     def record(self, params: Params, scorer: Scorer) -> float:
         """The same, and the configuration counts as tried."""
 
+    def note(self, params: Params, score: float) -> float:
+        """A configuration that the family has judged by itself with `score` counts as tried."""
+
 
 class Family(Protocol):
     """Models that differ in their parameters only. is_stochastic: another seed gives another model."""

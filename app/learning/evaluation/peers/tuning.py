@@ -50,7 +50,6 @@ class Tuning:
         return self.note(params, self.score(scorer))
 
     def note(self, params: Params, score: float) -> float:
-        """A configuration that the family has judged by itself with `score`."""
         self.trials.append(Trial(params, score))
         self.progress("peers", min(1.0, self.seconds / max(self.limit_seconds, 1e-9)))
         return score
