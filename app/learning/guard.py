@@ -14,7 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from app.learning.dataset import Interactions
-from app.learning.evaluation.metrics import FloatArray, interval, per_user
+from app.learning.evaluation.bootstrap import FloatArray, interval
+from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ask, Batch, Ranker, asks_of
 from app.learning.inputs import Inputs
 from app.learning.next_events import Cases

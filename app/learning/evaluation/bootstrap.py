@@ -60,6 +60,12 @@ def intervals(values: Mapping[str, FloatArray], seed: int = 0) -> dict[str, Inte
     return result
 
 
+def interval(values_U: FloatArray) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of one mean: (low, high)."""
+    found = intervals({"": values_U})[""]
+    return found.low, found.high
+
+
 def _draws(rng: np.random.Generator, num: int, U: int) -> FloatArray:
     """How often each user is drawn into each resample, [num, U]."""
     drawn = rng.integers(0, U, (num, U)) + U * np.arange(num)[:, None]
