@@ -14,7 +14,7 @@ from importlib import resources
 import jinja2
 
 from app.catalogue.item import Item, User
-from app.features.wording import GENDERS, clip, facts, price_band, term, terms, token_bound, words
+from app.features.wording import GENDERS, clip, facts, joined, price_band, term, terms, token_bound, words
 from app.scenarios.scenario import Scenario
 
 PROMPT_VERSION = "2"
@@ -42,8 +42,8 @@ def item_text(item: Item) -> str:
         category=category,
         brand=clip(brand, TAG_TOKENS),
         price_band=price_band(item.price, item.currency),
-        tags=clip(", ".join(tags), TAG_TOKENS),
-        facts=clip(". ".join(short), FACT_TOKENS),
+        tags=joined(tags, ", ", TAG_TOKENS),
+        facts=joined(short, ". ", FACT_TOKENS),
         description=words(item.description),
         prose=prose,
     )
@@ -62,9 +62,9 @@ def user_text(user: User, recent_titles: Sequence[str] = ()) -> str:
         gender=GENDERS.get(gender.casefold(), gender),
         occupation=clip(term(user.occupation), TAG_TOKENS),
         country=clip(term(user.country), TAG_TOKENS),
-        tags=clip(", ".join(terms(user.tags)), TAG_TOKENS),
+        tags=joined(terms(user.tags), ", ", TAG_TOKENS),
         text=words(user.text),
-        recent=clip(", ".join(filter(None, map(words, recent_titles))), RECENT_TOKENS),
+        recent=joined(filter(None, map(words, recent_titles)), ", ", RECENT_TOKENS),
         facts=short,
         prose=prose,
     )

@@ -117,6 +117,17 @@ def clip(text: str, max_tokens: int) -> str:
     return text
 
 
+def joined(parts: Iterable[str], separator: str, max_tokens: int) -> str:
+    """As many whole parts, from the first on, as `clip` would let stand."""
+    kept: list[str] = []
+    for part in parts:
+        max_tokens -= token_bound(part + separator)
+        if max_tokens < 0:
+            break
+        kept.append(part)
+    return separator.join(kept)
+
+
 def token_bound(text: str) -> int:
     """An upper bound of the WordPiece tokens of real text: half a token a letter, one for any other sign (Hangul: its 3 parts)."""
     return sum(

@@ -42,6 +42,14 @@ def test_what_was_said_is_not_said_again_and_prose_comes_last() -> None:
     assert item_text(item).startswith("Eggs. Grocery > Eggs. fresh. pack: 6. From hens. story: A long word")
 
 
+def test_lists_end_with_a_whole_entry() -> None:
+    item = Item("1", tags=tuple(f"word{n}" for n in range(12)), attributes={f"name{n}": f"value{n}" for n in range(12)})
+    said = item_text(item).replace(". ", ", ").split(", ")
+    assert said[:2] == ["word0", "word1"]
+    assert all(entry in {*item.tags, *(f"name{n}: value{n}" for n in range(12))} for entry in said)
+    assert len(said) < 24
+
+
 def test_a_price_band_means_about_the_same_in_every_currency() -> None:
     bands = [
         item_text(Item("1", price=price, currency=currency))
