@@ -144,7 +144,7 @@ def export_data(settings: Settings, directory: Path) -> None:
     """Everything, in the duoscene layout. Raises Conflict when the folder is not empty."""
 
     async def read(stores: Stores, running: Settings) -> ShopData:
-        return await stores.shop_data.read(for_training=False)
+        return await stores.shop_data.read()
 
     data = with_stores(settings, read)
     with progress_bar() as bar:

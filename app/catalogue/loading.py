@@ -8,12 +8,12 @@ from pathlib import Path
 
 from app.catalogue.cleaning import Cleaned, Finding, clean
 from app.catalogue.readers.delimited import read_delimited_shop
-from app.catalogue.readers.duoscene import is_duoscene, read_duoscene
+from app.catalogue.readers.duoscene import is_duoscene, open_duoscene, read_duoscene
 from app.catalogue.readers.movielens import is_movielens, read_movielens
 from app.catalogue.readers.online_retail import is_online_retail, read_online_retail
 from app.catalogue.readers.raw_shop import RawShop
 from app.catalogue.readers.table import SUFFIXES, read_header
-from app.catalogue.shop_data import ShopData
+from app.catalogue.shop_data import EventfulShop, ShopData
 from app.errors import BadData
 from app.types import Progress, no_progress, utc_now
 
@@ -47,6 +47,15 @@ def read_shop_data(
 ) -> ShopData:
     """As the files have it, not cleaned: events in file order, times may be null. Raises BadData."""
     return read_raw(path, format, mapping, progress).data
+
+
+def open_shop(
+    path: Path, format: str = "auto", mapping: Mapping[str, str] | None = None, progress: Progress = no_progress
+) -> EventfulShop:
+    """`read_shop_data` for whoever reads the events once and in order: they need not stand in memory. Raises BadData."""
+    if format == "duoscene" or (format == "auto" and not mapping and path.is_dir() and is_duoscene(path)):
+        return open_duoscene(path, progress)
+    return read_shop_data(path, format, mapping, progress)
 
 
 def read_raw(

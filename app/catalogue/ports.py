@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
+
+import polars as pl
 
 from app.catalogue.item import Item, ItemChanges, User
 from app.catalogue.shop_data import ShopData
@@ -46,6 +50,16 @@ class CatalogueStore(Protocol):
     async def list_users(self, *, after: str | None, limit: int, query: str | None = None) -> list[User]: ...
 
 
+@dataclass(frozen=True)
+class TrainingLogReader:
+    """All as of one moment. until: number of the newest event. pieces: LOG_COLUMNS of the events in time order, read once."""
+
+    items: pl.DataFrame
+    users: pl.DataFrame
+    until: int
+    pieces: AsyncIterator[pl.DataFrame]
+
+
 class ShopDataStore(Protocol):
     """Whole-shop reads and writes: import, export, training."""
 
@@ -55,8 +69,15 @@ class ShopDataStore(Protocol):
         Returns counts, e.g. {"items": 1200, "users": 3000, "events": 90000, "events_already_there": 0}.
         """
 
-    async def read(self, *, for_training: bool) -> ShopData:
-        """Everything described; retracted events left out. for_training: without users whose consent.train is false."""
+    async def read(self) -> ShopData:
+        """Everything described; retracted events left out."""
+
+    def open_log(self, until: int | None = None) -> AbstractAsyncContextManager[TrainingLogReader]:
+        """What training may read: without users whose consent.train is false.
+
+        until: no event with a later number, so that a second reading finds what the first one did, but for what was retracted or
+        erased since; None: all.
+        """
 
     async def counts(self) -> dict[str, int]:
-        """{"items": …, "users": …, "events": …} of what `read(for_training=False)` would return."""
+        """{"items": …, "users": …, "events": …} of what `read` would return."""

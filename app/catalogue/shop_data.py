@@ -7,9 +7,9 @@ columns stand beside the standard ones instead of inside `attributes` / `context
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import polars as pl
 
@@ -31,6 +31,29 @@ EVENT_SCHEMA: pl.Schema = pl.Schema(cast(Columns, {
     "scenario": pl.String, "recommendation_id": pl.String, "position": pl.Int32, "value": pl.Float64,
     "quantity": pl.Float64, "currency": pl.String, "order_id": pl.String, "occurred_at": TIME, "context": pl.String,
 }))  # fmt: skip
+LOG_COLUMNS = (
+    "type",
+    "item_id",
+    "user_id",
+    "session_id",
+    "scenario",
+    "value",
+    "occurred_at",
+)  # what learning reads of an event
+PIECE_ROWS = 100_000
+
+
+class EventfulShop(Protocol):
+    """Items, users, and events in time order that may come in pieces, so that they never stand in memory all at once."""
+
+    @property
+    def items(self) -> pl.DataFrame: ...
+
+    @property
+    def users(self) -> pl.DataFrame: ...
+
+    def pieces(self) -> Iterator[pl.DataFrame]:
+        """At least LOG_COLUMNS of EVENT_SCHEMA, PIECE_ROWS rows or so at a time."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +77,18 @@ class ShopData:
             if frame.schema != schema:
                 wrong = {k: (frame.schema.get(k), v) for k, v in schema.items() if frame.schema.get(k) != v}
                 raise ValueError(f"{name}: columns do not fit the schema: {wrong or set(frame.schema) - set(schema)}")
+
+    def pieces(self) -> Iterator[pl.DataFrame]:
+        return self.events.iter_slices(PIECE_ROWS)
+
+
+@dataclass(frozen=True)
+class StreamedShop:
+    """The same, its events read from where they are kept when they are asked for. read: EventfulShop.pieces."""
+
+    items: pl.DataFrame
+    users: pl.DataFrame
+    read: Callable[[], Iterator[pl.DataFrame]]
+
+    def pieces(self) -> Iterator[pl.DataFrame]:
+        return self.read()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from app.catalogue.shop_data import ShopData
+from app.catalogue.shop_data import EventfulShop
 from app.features.users import KINDS, collapse_runs
 from app.feedback.event import EVENT_WEIGHTS, taste_kind
 from app.types import BoolArray, Float32Array, Int32Array, Int64Array
@@ -19,6 +20,14 @@ TARGET_WEIGHT = 1.0  # an event of at least this weight is something to predict;
 SESSION_PREFIX = (
     "session\x1f"  # a guest without an account is a user of their own; no user id holds a control character
 )
+PIECE = {
+    "user": pl.Int32,
+    "at": pl.Float64,
+    "item": pl.Int32,
+    "kind": pl.Int32,
+    "scenario": pl.Int32,
+    "weight": pl.Float32,
+}
 
 
 @dataclass(frozen=True)
@@ -88,42 +97,90 @@ class Interactions:
         return replace(self.where(keep_E), kind_E=kind_E, weight_E=weight_E)
 
 
-def interactions(data: ShopData, event_weights: dict[str, float] | None = None) -> Interactions:
-    """Events on known items; event_weights: of types beyond EVENT_WEIGHTS (unknown ones weigh 1)."""
-    weights = dict(EVENT_WEIGHTS) | (event_weights or {})
-    events = (
-        data.events.lazy()
-        .filter(pl.col("type") != "impression", pl.col("item_id").is_not_null())
-        .select(
-            actor=pl.coalesce("user_id", SESSION_PREFIX + pl.col("session_id")),
-            item_id="item_id",
-            kind=taste_kind(pl.col("type"), pl.col("value")),
-            scenario=pl.col("scenario").fill_null(""),
-            at=pl.col("occurred_at").dt.epoch("us") / 1e6,
+class EventLog:
+    """Reads events piece by piece into compact arrays: what has been read costs 28 bytes an event, and its ids once each.
+
+    Pieces come in time order. item_ids: the known items; events on others are left out.
+    """
+
+    def __init__(self, item_ids: pl.Series, event_weights: Mapping[str, float] | None = None) -> None:
+        """event_weights: of types beyond EVENT_WEIGHTS (unknown ones weigh 1)."""
+        self._items = item_ids.alias("item_id").to_frame().with_row_index("item")
+        self._actors = pl.DataFrame(schema={"actor": pl.String, "user": pl.Int32})
+        self._scenarios = {"": 0}
+        self._weights = dict(EVENT_WEIGHTS) | dict(event_weights or {})
+        self._pieces: list[pl.DataFrame] = []
+
+    def add(self, events: pl.DataFrame) -> None:
+        """events: at least LOG_COLUMNS of EVENT_SCHEMA."""
+        events = (
+            events.lazy()
+            .filter(pl.col("type") != "impression", pl.col("item_id").is_not_null())
+            .select(
+                actor=pl.coalesce("user_id", SESSION_PREFIX + pl.col("session_id")),
+                item_id="item_id",
+                kind=taste_kind(pl.col("type"), pl.col("value")),
+                scenario=pl.col("scenario").fill_null(""),
+                at=(pl.col("occurred_at").dt.epoch("us") / 1e6).fill_null(-math.inf),
+            )
+            .filter(pl.col("actor").is_not_null())
+            .join(self._items.lazy(), on="item_id", maintain_order="left")
+            .collect()
         )
-        .filter(pl.col("actor").is_not_null())
-        .join(data.items.lazy().select("item_id").with_row_index("item"), on="item_id", maintain_order="left")
-        .collect()
-    )
-    user_ids = events["actor"].unique(maintain_order=True)
-    scenarios = ["", *sorted(name for name in events["scenario"].unique().to_list() if name)]
-    events = (
-        events.lazy()
-        .join(user_ids.to_frame("actor").with_row_index("user").lazy(), on="actor", maintain_order="left")
-        .sort("user", "at", maintain_order=True, nulls_last=False)
-        .collect()
-    )
-    kinds = events["kind"]
-    return Interactions(
-        user_ids=user_ids.to_list(),
-        item_ids=data.items["item_id"].to_list(),
-        scenarios=scenarios,
-        user_E=events["user"].to_numpy().astype(np.int32),
-        item_E=events["item"].to_numpy().astype(np.int32),
-        kind_E=kinds.replace_strict(KINDS, default=0, return_dtype=pl.Int32).to_numpy(),
-        scenario_E=events["scenario"]
-        .replace_strict({name: row for row, name in enumerate(scenarios)}, return_dtype=pl.Int32)
-        .to_numpy(),
-        at_E=events["at"].fill_null(0.0).to_numpy(),
-        weight_E=kinds.replace_strict(weights, default=1.0, return_dtype=pl.Float32).to_numpy(),
-    )
+        self._number(events)
+        self._pieces.append(
+            events.join(self._actors, on="actor", maintain_order="left").select(
+                "user",
+                "at",
+                item=pl.col("item").cast(pl.Int32),
+                kind=pl.col("kind").replace_strict(KINDS, default=0, return_dtype=pl.Int32),
+                scenario=pl.col("scenario").replace_strict(self._scenarios, return_dtype=pl.Int32),
+                weight=pl.col("kind").replace_strict(self._weights, default=1.0, return_dtype=pl.Float32),
+            )
+        )
+
+    def _number(self, events: pl.DataFrame) -> None:
+        """Rows for users and scenarios that were not met before, in order of appearance."""
+        new = events.select(pl.col("actor").unique(maintain_order=True)).join(
+            self._actors, on="actor", how="anti", maintain_order="left"
+        )
+        numbers = pl.int_range(len(self._actors), len(self._actors) + len(new), dtype=pl.Int32, eager=True)
+        self._actors = self._actors.vstack(new.with_columns(numbers.alias("user")))
+        for name in events["scenario"].unique().to_list():
+            self._scenarios.setdefault(name, len(self._scenarios))
+
+    def interactions(self) -> Interactions:
+        """Ends the reading."""
+        columns = pl.concat(self._pieces) if self._pieces else pl.DataFrame(schema=PIECE)
+        self._pieces.clear()
+        order_E = np.lexsort((columns["at"].to_numpy(), columns["user"].to_numpy()))
+        sorted_columns = {}
+        for name in PIECE:
+            sorted_columns[name] = columns.drop_in_place(name).to_numpy()[order_E]
+        scenarios = sorted(self._scenarios)
+        place_S = np.argsort(np.argsort(np.asarray(list(self._scenarios), object)))  # "" sorts first
+        at_E = sorted_columns["at"]
+        at_E[np.isneginf(at_E)] = 0.0
+        return Interactions(
+            user_ids=self._actors["actor"].to_list(),
+            item_ids=self._items["item_id"].to_list(),
+            scenarios=scenarios,
+            user_E=sorted_columns["user"],
+            item_E=sorted_columns["item"],
+            kind_E=sorted_columns["kind"],
+            scenario_E=place_S.astype(np.int32)[sorted_columns["scenario"]],
+            at_E=at_E,
+            weight_E=sorted_columns["weight"],
+        )
+
+
+def interactions(
+    shop: EventfulShop,
+    event_weights: Mapping[str, float] | None = None,
+    keep: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+) -> Interactions:
+    """Events on known items. event_weights: see EventLog. keep: what is to be learned from of each piece."""
+    log = EventLog(shop.items["item_id"], event_weights)
+    for piece in shop.pieces():
+        log.add(piece if keep is None else keep(piece))
+    return log.interactions()

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from app.features.texts import PROMPT_VERSION
+from app.learning.checkpoint import Checkpoints
 from app.learning.dataset import Interactions
 from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker, asks_of
@@ -28,7 +29,7 @@ from app.learning.separate import separate_tower
 from app.learning.sources import DEFAULTS, Parameters, fit_sources, tune_sources
 from app.learning.sources.judge import Judge
 from app.learning.splits import Protocol, Repeats, Split, validation_cut
-from app.learning.training import Trainer, TrainingConfig, tower_config
+from app.learning.training import Cut, Trainer, TrainingConfig, tower_config
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
 from app.retrieval.fusion import Fusion
@@ -62,6 +63,7 @@ class FitConfig:
     catalogue_revision: int = 0
     towers: Mapping[str, object] = field(default_factory=dict)  # changes to TowerConfig
     guard: bool = True  # False: the adapter in every scenario, no item prior
+    checkpoints: Checkpoints | None = None  # of the trainings; none: a stopped one starts from zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     inner = validation_cut(data, config.protocol, config.repeats, config.training.seed)
     towers = _towers(data, inputs, config)
     if not len(inner.users):
-        log = Trainer(data, inputs, towers, config.training).run(progress)
+        log = Trainer(data, inputs, towers, config.training).run(progress, checkpoints=config.checkpoints)
         return Choices(log.best_epoch, report={"note": "too little data to tune on: defaults"}), towers
     past = inner.train
     base = _assemble(past, inputs, config, Choices(0), TowerRunner(towers), {}, {})
@@ -103,7 +105,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     def towers_score(runner: TowerRunner) -> float:
         return score(replace(base, runner=runner, vectors_ND=_vectors(runner, past, inputs)), "two_tower")
 
-    log = Trainer(past, inputs, towers, config.training).run(progress, towers_score)
+    log = Trainer(past, inputs, towers, config.training).run(progress, towers_score, config.checkpoints)
     runner = TowerRunner(towers)
     tuned = replace(base, runner=runner, vectors_ND=_vectors(runner, past, inputs))
     guarded = _guarded(tuned, data, inputs, inner, config, len(log.losses), progress)
@@ -159,10 +161,23 @@ def extend(
     towers: Towers, data: Interactions, inputs: Inputs, config: FitConfig, choices: Choices, progress: Progress
 ) -> Snapshot:
     """A snapshot of all of `data`: the towers go on from where they are (they are not changed in place), the rest is fitted anew."""
-    towers = copy.deepcopy(towers)
     epochs = max(2, round(EXTEND_SHARE * choices.epochs))
     training = replace(config.training, epochs=epochs, learning_rate=config.training.learning_rate * EXTEND_RATE)
-    log = Trainer(data, inputs, towers, training).run(progress)
+    return train_on(copy.deepcopy(towers), data, inputs, config, choices, training, progress)
+
+
+def train_on(
+    towers: Towers,
+    data: Interactions,
+    inputs: Inputs,
+    config: FitConfig,
+    choices: Choices,
+    training: TrainingConfig,
+    progress: Progress,
+    cut: Cut | None = None,
+) -> Snapshot:
+    """A snapshot of all of `data`: these towers after `training` on the windows of `cut` (none: on all), the rest fitted anew."""
+    log = Trainer(data, inputs, towers, training, cut).run(progress, checkpoints=config.checkpoints)
     deltas = {
         name: separate_tower(towers, data, inputs, config.training, list(data.scenarios).index(name), progress)
         for name in choices.transfer.separate

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import polars as pl
 
 from app.catalogue.records import items_of, users_of
-from app.catalogue.shop_data import ShopData
 from app.encoding.encoder import Encoder
 from app.features.items import ItemFeatures, ItemVocabulary
 from app.features.texts import item_text, scenario_text, user_text
@@ -32,8 +32,18 @@ class Inputs:
     scenario_text_ST: Float32Array
 
 
+class Described(Protocol):
+    """items, users: frames of ITEM_SCHEMA and USER_SCHEMA."""
+
+    @property
+    def items(self) -> pl.DataFrame: ...
+
+    @property
+    def users(self) -> pl.DataFrame: ...
+
+
 def encode_inputs(
-    shop: ShopData,
+    shop: Described,
     data: Interactions,
     encoder: Encoder,
     progress: Progress,

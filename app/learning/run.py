@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from app.catalogue.shop_data import ShopData
+import polars as pl
+
 from app.encoding.encoder import Encoder
 from app.errors import BadArtifact, BadData
-from app.learning.dataset import Interactions, interactions
+from app.learning.checkpoint import Checkpoints
+from app.learning.dataset import Interactions
 from app.learning.evaluation.compare import Judged, judge
 from app.learning.evaluation.peers import CHEAP, PEERS
 from app.learning.evaluation.peers.peer import rank
@@ -46,17 +48,27 @@ STAGES: Mapping[str, float] = {
 
 
 @dataclass(frozen=True)
-class RetrainDeps:
-    """shop: as read for training. live: directory of the live artifact. publish: puts a directory up under a version name."""
+class Material:
+    """items, users: ITEM_SCHEMA and USER_SCHEMA. data: their events; rows of `items` are its item rows."""
 
-    shop: ShopData
+    items: pl.DataFrame
+    users: pl.DataFrame
+    data: Interactions
+
+
+@dataclass(frozen=True)
+class RetrainDeps:
+    """material: as read for training. note: what the log shall say of it. live: directory of the live artifact. publish: puts a directory up under a version name."""
+
+    material: Material
     scenarios: Mapping[str, Scenario]
     catalogue_revision: int
     encoder: Encoder
     publish: Callable[[Path, str], None]
     live: Path | None = None
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    event_weights: Mapping[str, float] = field(default_factory=dict)
+    checkpoints: Checkpoints | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,9 @@ class Retrained:
 
 def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
     """Raises BadData when there is nothing to learn from, Cancelled through `progress`. Nothing is published before the end."""
-    data = interactions(deps.shop, dict(deps.event_weights))
+    data = deps.material.data
+    if deps.note:
+        progress("encode texts", 0.0, deps.note)
     if int(data.is_target_E.sum()) < MIN_EVENTS:
         raise BadData(
             f"{int(data.is_target_E.sum())} events on described items, at least {MIN_EVENTS} are needed to train: "
@@ -77,7 +91,7 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
         )
     live = _live(deps.live)
     warm = live[0].vocabulary if live is not None and job.mode == "incremental" else None
-    inputs = encode_inputs(deps.shop, data, deps.encoder, progress, deps.scenarios, warm)
+    inputs = encode_inputs(deps.material, data, deps.encoder, progress, deps.scenarios, warm)
     config = FitConfig(
         fusion_cases="next_event",
         training=deps.training,
@@ -85,6 +99,7 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
         encoder_name=deps.encoder.name,
         mode=job.mode,
         catalogue_revision=deps.catalogue_revision,
+        checkpoints=deps.checkpoints,
     )
     holdout = temporal(data)
     if warm is not None and live is not None:
@@ -99,6 +114,8 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
     progress("judge", 1.0, f"gate: {ruling.reason}")
     metrics = {**_metrics(judged, holdout), TRANSFER: dict(trial.transfer.report)}
     _publish(replace_manifest(final, metrics=metrics), trial, deps.publish, _stage("publish", progress))
+    if deps.checkpoints is not None:
+        deps.checkpoints.clear()
     return Retrained(_version(job, final, metrics, ruling), _goes_live(job, ruling))
 
 

@@ -9,13 +9,14 @@ import math
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from app.learning.checkpoint import Checkpoints, key_of
 from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
 from app.learning.loss import (
@@ -86,10 +87,17 @@ def num_epochs(data: Interactions, config: TrainingConfig) -> int:
     return int(np.clip(STEPS_WANTED // steps, 8, 40))
 
 
+Cut = Callable[[Interactions, int, np.random.Generator], Int64Array]
+
+
 class Trainer:
     """One run over one set of interactions. `run` may be called once."""
 
-    def __init__(self, data: Interactions, inputs: Inputs, towers: Towers, config: TrainingConfig) -> None:
+    def __init__(
+        self, data: Interactions, inputs: Inputs, towers: Towers, config: TrainingConfig, cut: Cut | None = None
+    ) -> None:
+        """cut: the windows of an epoch, in place of all events cut at random."""
+        self._log, self._best, self._cut = TrainingLog(), dict[str, Tensor](), cut
         self.data, self.inputs, self.towers, self.config = data.collapsed, inputs, towers, config
         torch.manual_seed(config.seed)
         self._rng = np.random.default_rng(config.seed)
@@ -108,33 +116,82 @@ class Trainer:
         self._weight_E = torch.from_numpy(self._target_weights())
         self._optimiser = torch.optim.AdamW(_parameter_groups(towers, config.weight_decay), lr=config.learning_rate)
 
-    def run(self, progress: Progress, score: Callable[[TowerRunner], float] | None = None) -> TrainingLog:
-        """Train; with `score` (higher is better) stop early and keep the best weights, without it run all epochs."""
-        started, log = time.monotonic(), TrainingLog()
-        epochs = num_epochs(self.data, self.config)
-        best, best_weights = -math.inf, None
-        schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda epoch: _learning_rate(epoch, epochs))
-        for epoch in range(epochs):
+    def run(
+        self,
+        progress: Progress,
+        score: Callable[[TowerRunner], float] | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> TrainingLog:
+        """Train; with `score` (higher is better) stop early and keep the best weights, without it run all epochs.
+
+        checkpoints: where the state is left after every epoch; one of this very training is gone on from, to the same end.
+        """
+        log, epochs, started = self._log, num_epochs(self.data, self.config), time.monotonic()
+        patience = epochs if score is None else self.config.patience
+        key = "" if checkpoints is None else self._key(score is not None)
+        held = None if checkpoints is None else checkpoints.load(key)
+        if held is not None:
+            self.load_state(held)
+            progress(
+                "train towers", len(log.losses) / epochs, f"goes on from a checkpoint after epoch {len(log.losses)}"
+            )
+        while len(log.losses) < epochs and len(log.losses) - log.best_epoch < patience:
+            epoch = len(log.losses)
+            for group in self._optimiser.param_groups:
+                group["lr"] = self.config.learning_rate * _learning_rate(epoch, epochs)
             log.losses.append(self._epoch(progress, epoch, epochs))
-            schedule.step()
             note = f"epoch {epoch + 1}/{epochs}, loss {log.losses[-1]:.3f}"
             if score is not None:
                 log.scores.append(score(TowerRunner(self.towers)))
                 note += f", validation NDCG@10 {log.scores[-1]:.4f}"
-                if log.scores[-1] > best:
-                    best, log.best_epoch = log.scores[-1], epoch + 1
-                    best_weights = {name: value.clone() for name, value in self.towers.state_dict().items()}
+                if log.scores[-1] > max(log.scores[:-1], default=-math.inf):
+                    log.best_epoch = epoch + 1
+                    self._best = {name: value.clone() for name, value in self.towers.state_dict().items()}
+            log.seconds += time.monotonic() - started
+            started = time.monotonic()
+            if checkpoints is not None:
+                checkpoints.save(key, self.state_dict())
             progress("train towers", (epoch + 1) / epochs, note)
-            if score is not None and epoch + 1 - log.best_epoch >= self.config.patience:
-                break
-        if best_weights is not None:
-            self.towers.load_state_dict(best_weights)
+        if self._best:
+            self.towers.load_state_dict(self._best)
         else:
-            log.best_epoch = epochs
+            log.best_epoch = len(log.losses)
         self.towers.eval()
-        log.seconds = time.monotonic() - started
         log.peak_memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return log
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides how the training goes on, as torch.load(weights_only=True) takes it."""
+        return {
+            "towers": self.towers.state_dict(),
+            "best": self._best,
+            "optimiser": self._optimiser.state_dict(),
+            "log": asdict(self._log),
+            "numpy_rng": self._rng.bit_generator.state,
+            "generator": self._generator.get_state(),
+            "torch_rng": torch.get_rng_state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.towers.load_state_dict(state["towers"])
+        self._best = state["best"]
+        self._optimiser.load_state_dict(state["optimiser"])
+        for name, value in state["log"].items():
+            setattr(self._log, name, value)
+        self._rng.bit_generator.state = state["numpy_rng"]
+        self._generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_rng"])
+
+    def _key(self, stops_early: bool) -> str:
+        data, inputs = self.data, self.inputs
+        arrays = [getattr(data, name) for name in ("user_E", "item_E", "kind_E", "scenario_E", "at_E", "weight_E")]
+        features = [getattr(inputs.features, column) for column in inputs.features.__dataclass_fields__]
+        texts = [inputs.text_NT, inputs.profile_UT, inputs.scenario_text_ST]
+        first = [value for _, value in sorted(self.towers.state_dict().items())]
+        return key_of(
+            len(data.user_ids), len(data.item_ids), *arrays, *features, *texts, *first,
+            self.towers.config, self.config, self._cut, stops_early,
+        )  # fmt: skip
 
     def _epoch(self, progress: Progress, epoch: int, epochs: int) -> float:
         self.towers.train()
@@ -154,7 +211,7 @@ class Trainer:
 
     def _windows(self) -> Int64Array:
         """Windows [W, L] that hold something to predict."""
-        windows_WL = windows(self.data, self.towers.config.length, self._rng)
+        windows_WL = (self._cut or windows)(self.data, self.towers.config.length, self._rng)
         wanted_WL = (windows_WL != NOTHING) & (self._weight_E.numpy()[np.maximum(windows_WL, 0)] > 0)
         kept: Int64Array = windows_WL[wanted_WL.any(1)]
         return kept

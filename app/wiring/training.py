@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from app.learning.checkpoint import Checkpoints
 from app.learning.preparation import Preparation
 from app.learning.run import STAGES
 from app.learning.training import TrainingConfig
@@ -25,6 +26,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             artifacts=artifacts_of(settings),
             encoder=open_encoder(settings, stores),
             training=TrainingConfig(epochs=settings.retrain_epochs, seed=settings.seed),
+            checkpoints=Checkpoints(settings.data_dir.resolve() / "checkpoints"),
             event_weights=settings.event_types,
         )
         yield Worker(WorkerDeps(stores.jobs, stores.versions, preparation, STAGES))

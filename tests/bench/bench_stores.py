@@ -104,7 +104,7 @@ async def test_a_million_events(engine: AsyncEngine) -> None:
     loaded = time.perf_counter()
     del shop, events
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    again = await store.read(for_training=True)
+    again = await store.read()
     done = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"\nload: {EVENTS / (loaded - start):,.0f} events/s; read: {EVENTS / (done - loaded):,.0f} events/s")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import io
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import IO, Any, cast
 
 import asyncpg
@@ -47,12 +47,22 @@ async def copy_in(driver: asyncpg.Connection[Any], table: str, frame: pl.DataFra
 
 async def copy_out(driver: asyncpg.Connection[Any], table: str, condition: str, schema: pl.Schema) -> pl.DataFrame:
     """The columns of `schema`, in the order of the query's rows. condition: all that stands behind FROM <table>."""
+    pieces = [piece async for piece in copy_pieces(driver, table, condition, schema)]
+    return pl.concat(pieces) if pieces else pl.DataFrame(schema=schema)
+
+
+async def copy_pieces(
+    driver: asyncpg.Connection[Any], table: str, condition: str, schema: pl.Schema
+) -> AsyncIterator[pl.DataFrame]:
+    """The same in pieces of about BLOCK_BYTES of text; the whole stands in a temporary file, never in memory."""
     fields = ", ".join(exported(name, kind) for name, kind in schema.items())
     query = f"SELECT {fields} FROM {table} {condition}"  # noqa: S608 - names and conditions of our own
     with tempfile.TemporaryFile() as rows:
         await driver.copy_from_query(query, output=rows, format="csv", timeout=COPY_SECONDS)
         rows.seek(0)
-        return await asyncio.to_thread(parse, rows, schema)
+        pieces = parse(rows, schema)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
 
 
 def exported(name: str, kind: pl.DataType) -> str:
@@ -64,9 +74,9 @@ def exported(name: str, kind: pl.DataType) -> str:
     return column
 
 
-def parse(rows: IO[bytes], schema: pl.Schema) -> pl.DataFrame:
+def parse(rows: IO[bytes], schema: pl.Schema) -> Iterator[pl.DataFrame]:
     if not rows.read(1):
-        return pl.DataFrame(schema=schema)
+        return
     rows.seek(0)
     types = {name: pa.int64() if isinstance(kind, pl.Datetime) else READ_TYPES.get(type(kind), pa.string())
              for name, kind in schema.items()}  # fmt: skip
@@ -79,8 +89,8 @@ def parse(rows: IO[bytes], schema: pl.Schema) -> pl.DataFrame:
             strings_can_be_null=True, quoted_strings_can_be_null=False,
         ),
     )  # fmt: skip
-    frames = [typed(cast(pl.DataFrame, pl.from_arrow(batch)), schema) for batch in batches]
-    return pl.concat(frames)
+    for batch in batches:
+        yield typed(cast(pl.DataFrame, pl.from_arrow(batch)), schema)
 
 
 def typed(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:

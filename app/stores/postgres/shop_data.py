@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import polars as pl
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, USER_SCHEMA, ShopData
+from app.catalogue.ports import TrainingLogReader
+from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, LOG_COLUMNS, USER_SCHEMA, ShopData
 from app.errors import BadData
-from app.stores.postgres.copy import COPY_SECONDS, begin_copy, copy_in, copy_out
+from app.stores.postgres.copy import COPY_SECONDS, begin_copy, copy_in, copy_out, copy_pieces
 from app.stores.postgres.engine import begin
 from app.types import Progress
 
 ENTITY_CHUNK = 5_000  # also the most items that share a catalogue revision
 EVENT_CHUNK = 50_000
+DESCRIBED_ITEMS = "WHERE described ORDER BY item_id"
+LOG_SCHEMA = pl.Schema({name: EVENT_SCHEMA[name] for name in LOG_COLUMNS})
 NOT_TRAINED_ON = "user_id IN (SELECT user_id FROM users WHERE NOT train)"
 STAGED = {
     pl.String: 'text COLLATE "C"', pl.Float64: "double precision", pl.Int32: "integer", pl.Boolean: "boolean", pl.Datetime: "timestamptz",
@@ -103,21 +107,28 @@ class PostgresShopData:
             "events_already_there": len(data.events) - new_events,
         }
 
-    async def read(self, *, for_training: bool) -> ShopData:
+    async def read(self) -> ShopData:
         """All three tables as of one moment. A deleted item is not among the items, but its events are there."""
-        whose = f"AND (user_id IS NULL OR NOT {NOT_TRAINED_ON})" if for_training else ""
         async with begin_copy(self._engine, one_snapshot=True) as driver:
             return ShopData(
-                items=await copy_out(driver, "items", "WHERE described ORDER BY item_id", ITEM_SCHEMA),
-                users=await copy_out(
-                    driver,
-                    "users",
-                    f"WHERE described {'AND train' if for_training else ''} ORDER BY user_id",
-                    USER_SCHEMA,
-                ),
+                items=await copy_out(driver, "items", DESCRIBED_ITEMS, ITEM_SCHEMA),
+                users=await copy_out(driver, "users", "WHERE described ORDER BY user_id", USER_SCHEMA),
                 events=await copy_out(
-                    driver, "events", f"WHERE retracted_at IS NULL {whose} ORDER BY occurred_at, seq", EVENT_SCHEMA
+                    driver, "events", "WHERE retracted_at IS NULL ORDER BY occurred_at, seq", EVENT_SCHEMA
                 ),
+            )
+
+    @contextlib.asynccontextmanager
+    async def open_log(self, until: int | None = None) -> AsyncIterator[TrainingLogReader]:
+        async with begin_copy(self._engine, one_snapshot=True) as driver:
+            newest = await driver.fetchval("SELECT coalesce(max(seq), 0) FROM events")
+            until = newest if until is None else until
+            events = f"WHERE retracted_at IS NULL AND seq <= {until:d} AND (user_id IS NULL OR NOT {NOT_TRAINED_ON})"
+            yield TrainingLogReader(
+                items=await copy_out(driver, "items", DESCRIBED_ITEMS, ITEM_SCHEMA),
+                users=await copy_out(driver, "users", "WHERE described AND train ORDER BY user_id", USER_SCHEMA),
+                until=until,
+                pieces=copy_pieces(driver, "events", f"{events} ORDER BY occurred_at, seq", LOG_SCHEMA),
             )
 
     async def counts(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalogue.item import Item
-from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, USER_SCHEMA, ShopData
+from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, LOG_COLUMNS, USER_SCHEMA, ShopData
 from app.errors import BadData, Cancelled, Invalid
 from app.feedback.event import Event
 from app.stores.postgres import shop_data
@@ -60,7 +60,7 @@ async def test_a_shop_comes_back_equal(store: PostgresShopData) -> None:
     shop = odd_shop()
     counts = await store.load(shop, no_progress)
     assert counts == {"items": 16, "users": 16, "events": 16, "events_already_there": 0}
-    again = await store.read(for_training=False)
+    again = await store.read()
     for name in ("items", "users", "events"):
         assert getattr(again, name).to_dicts() == getattr(shop, name).to_dicts()
     assert await store.counts() == {"items": 16, "users": 16, "events": 16}
@@ -79,7 +79,7 @@ async def test_any_text_comes_back_equal(store: PostgresShopData) -> None:
     ]  # fmt: skip
     shop = ShopData(frame([], ITEM_SCHEMA), frame([], USER_SCHEMA), frame(rows, EVENT_SCHEMA))
     await store.load(shop, no_progress)
-    again = (await store.read(for_training=False)).events
+    again = (await store.read()).events
     assert again.drop("context").equals(shop.events.drop("context"))
     assert [json.loads(text) for text in again["context"]] == [{"k": text} for text in texts]
 
@@ -118,7 +118,10 @@ async def test_a_load_and_live_writers_do_not_stop_each_other(
 async def test_an_empty_shop_comes_back_empty(store: PostgresShopData) -> None:
     empty = ShopData(frame([], ITEM_SCHEMA), frame([], USER_SCHEMA), frame([], EVENT_SCHEMA))
     assert await store.load(empty, no_progress) == {"items": 0, "users": 0, "events": 0, "events_already_there": 0}
-    assert (await store.read(for_training=True)).events.schema == EVENT_SCHEMA
+    assert (await store.read()).events.schema == EVENT_SCHEMA
+    async with store.open_log() as log:
+        assert log.until == 0
+        assert [piece async for piece in log.pieces] == []
 
 
 async def test_loading_again_adds_nothing_and_replaces_descriptions(
@@ -132,7 +135,7 @@ async def test_loading_again_adds_nothing_and_replaces_descriptions(
         shop, items=shop.items.with_columns(title=pl.lit("new"), created_at=None).cast(dict(ITEM_SCHEMA))
     )
     assert (await store.load(renamed, no_progress))["events_already_there"] == 16
-    again = await store.read(for_training=False)
+    again = await store.read()
     assert again.items["title"].unique().to_list() == ["new"]
     assert again.items["created_at"].unique().to_list() == [NOON]
     assert len(again.events) == 16
@@ -145,12 +148,37 @@ async def test_what_is_read_for_training_honours_consent_retraction_and_deletion
     await PostgresEvents(engine).retract("e1")
     await PostgresCatalogue(engine).delete_item("i02")
     await PostgresEvents(engine).append([Event("mine", "click", "i03", NOON, user_id="u00")])
-    whole, trained = await store.read(for_training=False), await store.read(for_training=True)
+    whole, (users, events, _) = await store.read(), await read_log(store)
     assert {"mine", "e0", "e2"} <= set(whole.events["event_id"])
     assert "e1" not in set(whole.events["event_id"])
     assert "i02" not in set(whole.items["item_id"])
-    assert set(whole.events["event_id"]) - set(trained.events["event_id"]) == {"mine"}
-    assert set(whole.users["user_id"]) - set(trained.users["user_id"]) == {"u00"}
+    assert events.equals(whole.events.filter(pl.col("event_id") != "mine").select(LOG_COLUMNS))
+    assert set(whole.users["user_id"]) - set(users["user_id"]) == {"u00"}
+
+
+async def read_log(store: PostgresShopData, until: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Users, events and the number of the newest event."""
+    async with store.open_log(until) as log:
+        pieces = [piece async for piece in log.pieces]
+        return log.users, pl.concat(pieces), log.until
+
+
+async def test_a_second_reading_finds_what_the_first_one_did(store: PostgresShopData, engine: AsyncEngine) -> None:
+    await store.load(odd_shop(), no_progress)
+    _, first, until = await read_log(store)
+    await PostgresEvents(engine).append([Event("later", "click", "i03", NOON, user_id="u01")])
+    _, again, _ = await read_log(store, until)
+    assert again.equals(first)
+    assert len((await read_log(store))[1]) == len(first) + 1
+
+
+async def test_events_come_in_pieces(store: PostgresShopData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.stores.postgres.copy.BLOCK_BYTES", 200)
+    await store.load(odd_shop(), no_progress)
+    async with store.open_log() as log:
+        pieces = [piece async for piece in log.pieces]
+    assert len(pieces) > 3
+    assert pl.concat(pieces).equals((await store.read()).events.select(LOG_COLUMNS))
 
 
 async def test_events_of_undescribed_items_make_stubs(store: PostgresShopData, engine: AsyncEngine) -> None:
@@ -190,7 +218,7 @@ async def test_gaps_and_values_that_cannot_be_held_are_refused(store: PostgresSh
 async def test_rows_of_an_id_alone_leave_descriptions_and_consent(store: PostgresShopData) -> None:
     shop = odd_shop()
     await store.load(shop, no_progress)
-    before = await store.read(for_training=False)
+    before = await store.read()
     bare_item = {"category": [], "tags": [], "available": True}
     bare_user = {"tags": [], "personalize": True, "train": True}
     ids_alone = ShopData(
@@ -199,7 +227,7 @@ async def test_rows_of_an_id_alone_leave_descriptions_and_consent(store: Postgre
         frame([], EVENT_SCHEMA),
     )
     await store.load(ids_alone, no_progress)
-    after = await store.read(for_training=False)
+    after = await store.read()
     assert after.items.filter(pl.col("item_id") != "new").to_dicts() == before.items.to_dicts()
     assert after.users.to_dicts() == before.users.to_dicts()
     assert await store.counts() == {"items": 17, "users": 16, "events": 16}

@@ -12,11 +12,12 @@ from app.encoding.encoder import Encoder
 from app.errors import BadArtifact, BadData, Cancelled
 from app.features.texts import item_text
 from app.features.users import HistoryItem, fold_users
+from app.learning.checkpoint import Checkpoints
 from app.learning.dataset import Interactions, interactions
 from app.learning.fit import FitConfig, fit
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.jobs import Job
-from app.learning.run import TRIAL, RetrainDeps, retrain
+from app.learning.run import TRIAL, Material, RetrainDeps, retrain
 from app.learning.training import TrainingConfig
 from app.learning.warm_start import transplant
 from app.retrieval.snapshot import Snapshot
@@ -154,12 +155,15 @@ def job(mode: str = "full") -> Job:
     return Job(job_id="01J", mode=mode, state="running", created_at=utc_now())  # type: ignore[arg-type]
 
 
-def deps(data: ShopData, encoder: Encoder, into: Path, live: Path | None = None) -> RetrainDeps:
+def deps(
+    data: ShopData, encoder: Encoder, into: Path, live: Path | None = None, checkpoints: Checkpoints | None = None
+) -> RetrainDeps:
     def publish(directory: Path, version: str) -> None:
         directory.rename(into / version)
 
     training = TrainingConfig(epochs=6, seed=1)
-    return RetrainDeps(data, {}, 7, encoder, publish, live=live, training=training)
+    material = Material(data.items, data.users, interactions(data))
+    return RetrainDeps(material, {}, 7, encoder, publish, live=live, training=training, checkpoints=checkpoints)
 
 
 def test_a_retraining_run_full_then_incremental(encoder: Encoder, tmp_path: Path) -> None:
@@ -193,3 +197,33 @@ def test_a_cancelled_run_publishes_nothing(encoder: Encoder, tmp_path: Path) -> 
     with pytest.raises(Cancelled):
         retrain(job(), deps(checkerboard(), encoder, tmp_path), stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cancelled_run_is_taken_up_where_it_stopped(encoder: Encoder, tmp_path: Path) -> None:
+    """The next run does no epoch twice and ends with the same model as one that was never stopped."""
+    said: list[str] = []
+
+    def stop(at: str, done: float, note: str = "") -> None:
+        said.append(f"{at}: {note}")
+        if at == "fit on everything" and note.startswith("epoch 1"):
+            raise Cancelled("told to stop")
+
+    folder, again, whole = (tmp_path / name for name in ("checkpoints", "again", "whole"))
+    for path in (folder, again, whole):
+        path.mkdir()
+    with pytest.raises(Cancelled):
+        retrain(job(), deps(checkerboard(20), encoder, again, checkpoints=Checkpoints(folder)), stop)
+    before = [note for note in said if ": epoch" in note]
+    said.clear()
+
+    def tell(at: str, done: float, note: str = "") -> None:
+        said.append(f"{at}: {note}")
+
+    resumed = retrain(job(), deps(checkerboard(20), encoder, again, checkpoints=Checkpoints(folder)), tell)
+    uninterrupted = retrain(job(), deps(checkerboard(20), encoder, whole), no_progress)
+    assert any("goes on from a checkpoint" in note for note in said)
+    assert not set(before) & set(said)
+    models = [Snapshot.load(path / run.version.version) for path, run in ((again, resumed), (whole, uninterrupted))]
+    assert np.array_equal(models[0].vectors_ND, models[1].vectors_ND)
+    assert models[0].manifest.fusion == models[1].manifest.fusion
+    assert list(folder.iterdir()) == []
