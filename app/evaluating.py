@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from app.catalogue.loading import read_shop_data
+from app.catalogue.loading import open_shop
 from app.console import console, progress_bar
 from app.encoding.cache import FileVectorCache
 from app.encoding.encoder import Encoder
@@ -26,7 +26,7 @@ def run_evaluation(
 ) -> None:
     encoder = Encoder(settings.encoder, settings.encoder_dtype, FileVectorCache(cache_folder()))
     with progress_bar() as bar:
-        result = evaluate(read_shop_data(data, progress=bar.report), encoder, config, bar.report)
+        result = evaluate(open_shop(data, progress=bar.report), encoder, config, bar.report)
     report = result.report | {
         "command": "duoscene " + " ".join(sys.argv[1:]),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
 
-from app.catalogue.shop_data import ShopData
+from app.catalogue.shop_data import EventfulShop
 from app.encoding.encoder import Encoder
 from app.errors import BadData, Invalid
 from app.learning.dataset import Interactions, interactions
@@ -61,10 +62,10 @@ class Evaluation:
     topk: pl.DataFrame | None
 
 
-def evaluate(shop: ShopData, encoder: Encoder, config: EvaluateConfig, progress: Progress) -> Evaluation:
+def evaluate(shop: EventfulShop, encoder: Encoder, config: EvaluateConfig, progress: Progress) -> Evaluation:
     """Raises Invalid for an unknown model, BadData when nothing is left to judge."""
     _check(config)
-    data = interactions(replace(shop, events=_filtered(shop.events, config)))
+    data = interactions(shop, keep=partial(_filtered, config=config))
     whole = split(data, config.protocol, config.repeats)
     if not len(whole.users):
         raise BadData("no user has both a past and a future under this split; look at --events and --min-value")

@@ -66,7 +66,7 @@ def up_and_down(runner: TowerRunner) -> float:
     return -abs(up_and_down.calls - 3)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("stopped_after", [1, 3, 4])
+@pytest.mark.parametrize("stopped_after", [1, 4])
 @pytest.mark.parametrize("is_judged", [False, True])
 def test_a_resumed_training_equals_an_uninterrupted_one(
     material: tuple[Interactions, Inputs], tmp_path: Path, stopped_after: int, is_judged: bool
