@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -35,7 +35,7 @@ from app.model.towers import Towers
 from app.retrieval.fusion import Fusion
 from app.retrieval.manifest import Manifest
 from app.retrieval.snapshot import Snapshot
-from app.retrieval.sources import SOURCE_NAMES, Fitted
+from app.retrieval.sources import SOURCE_NAMES, TwoTowerSource, Fitted
 from app.retrieval.transfer import Transfer
 from app.types import Json, Progress
 
@@ -98,14 +98,8 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     judge = Judge(Ranker(base, past, inputs), inner, config.repeats)
     base = replace(base, fitted=tune_sources(past, inputs, judge, progress))
 
-    def score(snapshot: Snapshot, source: str) -> float:
-        topk_UK = Ranker(snapshot, past, inputs).rank(inner, 10, config.repeats, weights={source: 1.0})
-        return float(per_user(topk_UK, inner.targets)["ndcg@10"].mean())
-
-    def towers_score(runner: TowerRunner) -> float:
-        return score(replace(base, runner=runner, vectors_ND=_vectors(runner, past, inputs)), "two_tower")
-
-    log = Trainer(past, inputs, towers, config.training).run(progress, towers_score, config.checkpoints)
+    score = _towers_score(base, inner, inputs, config)
+    log = Trainer(past, inputs, towers, config.training).run(progress, score, config.checkpoints)
     runner = TowerRunner(towers)
     tuned = replace(base, runner=runner, vectors_ND=_vectors(runner, past, inputs))
     guarded = _guarded(tuned, data, inputs, inner, config, len(log.losses), progress)
@@ -121,6 +115,28 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     }
     parameters = {name: fitted.parameters for name, fitted in base.fitted.items()}
     return Choices(log.best_epoch, parameters, fusion, guarded.transfer, validation), towers
+
+
+def fit_towers(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress) -> Snapshot:
+    """The towers alone, as they stand after early stopping on the cut: for comparing towers with towers."""
+    inner = _sampled(split(data, config.protocol, config.repeats), config.training.seed)
+    towers = _towers(data, inputs, config)
+    base = _assemble(inner.train, inputs, config, Choices(0), TowerRunner(towers), {}, {})
+    score = _towers_score(base, inner, inputs, config)
+    log = Trainer(inner.train, inputs, towers, config.training).run(progress, score)
+    return _assemble(inner.train, inputs, config, Choices(log.best_epoch), TowerRunner(towers), {}, asdict(log))
+
+
+def _towers_score(base: Snapshot, inner: Split, inputs: Inputs, config: FitConfig) -> Callable[[TowerRunner], float]:
+    """NDCG@10 of towers on the validation cut."""
+
+    def score(runner: TowerRunner) -> float:
+        snapshot = replace(base, runner=runner, vectors_ND=_vectors(runner, inner.train, inputs))
+        ranker = Ranker(snapshot, inner.train, inputs)
+        topk_UK = ranker.rank(inner, 10, config.repeats, weights={TwoTowerSource.name: 1.0})
+        return float(per_user(topk_UK, inner.targets)["ndcg@10"].mean())
+
+    return score
 
 
 def _guarded(
