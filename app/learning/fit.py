@@ -35,7 +35,7 @@ from app.model.towers import Towers
 from app.retrieval.fusion import Fusion
 from app.retrieval.manifest import Manifest
 from app.retrieval.snapshot import Snapshot
-from app.retrieval.sources import SOURCE_NAMES, TwoTowerSource, Fitted
+from app.retrieval.sources import SOURCE_NAMES, Fitted, TwoTowerSource
 from app.retrieval.transfer import Transfer
 from app.types import Json, Progress
 
