@@ -133,13 +133,16 @@ def evaluate(
         float, typer.Option(min=0, help="No new configuration of a peer is begun after so long")
     ] = 1_800,
     epochs: Annotated[int, typer.Option(min=0, help="Most passes over the data; 0: by size")] = 0,
+    ablate: Annotated[
+        str, typer.Option(help="Instead: parts of the towers switched off in turn; text,loss,history or all")
+    ] = "",
     json: Annotated[Path | None, typer.Option(help="Write the whole report here")] = None,
     dump: Annotated[Path | None, typer.Option(help="Write the top 20 of every user here (parquet)")] = None,
 ) -> None:
     """Train on a split's past, rank the whole catalogue, print the figures beside the peers'. Needs no database."""
     settings = settings_with()
     limit_threads(settings.num_threads, default=all_cores())
-    from app.evaluating import run_evaluation
+    from app.evaluating import run_ablation, run_evaluation
     from app.learning.evaluation.evaluate import MODELS, EvaluateConfig
     from app.learning.training import TrainingConfig
 
@@ -155,7 +158,10 @@ def evaluate(
         tuning_seconds=tuning_seconds,
         training=TrainingConfig(epochs=epochs),
     )
-    run_evaluation(settings, data, config, json, dump)
+    if ablate:
+        run_ablation(settings, data, config, names_in(ablate), json)
+    else:
+        run_evaluation(settings, data, config, json, dump)
 
 
 @keys_app.command("create")

@@ -14,9 +14,12 @@ from app.catalogue.loading import open_shop
 from app.console import console, progress_bar
 from app.encoding.cache import FileVectorCache
 from app.encoding.encoder import Encoder
-from app.learning.evaluation.evaluate import EvaluateConfig, evaluate
-from app.learning.evaluation.table import difference_lines, tables
+from app.learning.evaluation.ablation import ablate
+from app.learning.evaluation.evaluate import EvaluateConfig, evaluate, fit_config, kept_interactions
+from app.learning.evaluation.table import ablation_table, difference_lines, tables
+from app.learning.inputs import encode_inputs
 from app.settings import Settings
+from app.types import Json
 
 WIDE = 170
 
@@ -24,14 +27,11 @@ WIDE = 170
 def run_evaluation(
     settings: Settings, data: Path, config: EvaluateConfig, json: Path | None, dump: Path | None
 ) -> None:
-    encoder = Encoder(settings.encoder, settings.encoder_dtype, FileVectorCache(cache_folder()))
+    encoder = _encoder(settings)
     with progress_bar() as bar:
         result = evaluate(open_shop(data, progress=bar.report), encoder, config, bar.report)
-    report = result.report | {
-        "command": "duoscene " + " ".join(sys.argv[1:]),
-        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-    }
-    paper = console if console.is_terminal else Console(width=WIDE, highlight=False)  # a pipe has no edge to wrap at
+    report = result.report | _provenance()
+    paper = _paper()
     for part in tables(report):
         paper.print(part)
     for line in difference_lines(report):
@@ -40,6 +40,35 @@ def run_evaluation(
         json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     if dump is not None and result.topk is not None:
         result.topk.write_parquet(dump)
+
+
+def run_ablation(
+    settings: Settings, data: Path, config: EvaluateConfig, groups: tuple[str, ...], json: Path | None
+) -> None:
+    encoder = _encoder(settings)
+    with progress_bar() as bar:
+        shop = open_shop(data, progress=bar.report)
+        kept = kept_interactions(shop, config)
+        inputs = encode_inputs(shop, kept, encoder, bar.report)
+        report = ablate(kept, inputs, fit_config(config, encoder), groups, bar.report) | _provenance()
+    _paper().print(ablation_table(report))
+    if json is not None:
+        json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+
+
+def _encoder(settings: Settings) -> Encoder:
+    return Encoder(settings.encoder, settings.encoder_dtype, FileVectorCache(cache_folder()))
+
+
+def _provenance() -> dict[str, Json]:
+    return {
+        "command": "duoscene " + " ".join(sys.argv[1:]),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def _paper() -> Console:
+    return console if console.is_terminal else Console(width=WIDE, highlight=False)  # a pipe has no edge to wrap at
 
 
 def cache_folder() -> Path:

@@ -119,7 +119,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
 
 def fit_towers(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress) -> Snapshot:
     """The towers alone, as they stand after early stopping on the cut: for comparing towers with towers."""
-    inner = _sampled(split(data, config.protocol, config.repeats), config.training.seed)
+    inner = validation_cut(data, config.protocol, config.repeats, config.training.seed)
     towers = _towers(data, inputs, config)
     base = _assemble(inner.train, inputs, config, Choices(0), TowerRunner(towers), {}, {})
     score = _towers_score(base, inner, inputs, config)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 import polars as pl
@@ -65,7 +64,7 @@ class Evaluation:
 def evaluate(shop: EventfulShop, encoder: Encoder, config: EvaluateConfig, progress: Progress) -> Evaluation:
     """Raises Invalid for an unknown model, BadData when nothing is left to judge."""
     _check(config)
-    data = interactions(shop, keep=partial(_filtered, config=config))
+    data = kept_interactions(shop, config)
     whole = split(data, config.protocol, config.repeats)
     if not len(whole.users):
         raise BadData("no user has both a past and a future under this split; look at --events and --min-value")
@@ -90,19 +89,28 @@ def _check(config: EvaluateConfig) -> None:
             raise Invalid(f"unknown model {name!r}; known: {', '.join(MODELS)}", code="unknown_model")
 
 
-def _filtered(events: pl.DataFrame, config: EvaluateConfig) -> pl.DataFrame:
+def kept_interactions(shop: EventfulShop, config: EvaluateConfig) -> Interactions:
+    """Those of the types and values asked for. Raises BadData when the data hold no such type or no such value."""
+    types: set[str] = set()
+    values: list[float] = []
+
+    def keep(piece: pl.DataFrame) -> pl.DataFrame:
+        types.update(piece["type"].unique().to_list())
+        if config.events:
+            piece = piece.filter(pl.col("type").is_in(config.events))
+        if config.min_value is not None:
+            values.extend(piece.select(pl.col("value").max()).drop_nulls().to_series().to_list())
+            piece = piece.filter(pl.col("value") >= config.min_value)
+        return piece
+
+    data = interactions(shop, keep=keep)
     for name in config.events:
-        if name not in (types := events["type"].unique().sort().to_list()):
-            raise BadData(f"no event has the type {name!r}; there are: {', '.join(map(str, types)) or 'no events'}")
-    if config.events:
-        events = events.filter(pl.col("type").is_in(config.events))
-    if config.min_value is not None:
-        kept = events.filter(pl.col("value") >= config.min_value)
-        if len(events) and not len(kept):
-            largest = events.select(pl.col("value").max()).item()
-            raise BadData(f"no event has a value of at least {config.min_value:g}; the largest is {largest}")
-        events = kept
-    return events
+        if name not in types:
+            raise BadData(f"no event has the type {name!r}; there are: {', '.join(sorted(types)) or 'no events'}")
+    if config.min_value is not None and types and max(values, default=float("-inf")) < config.min_value:
+        largest = max(values, default=None)
+        raise BadData(f"no event has a value of at least {config.min_value:g}; the largest is {largest}")
+    return data
 
 
 def _scenarios(judged: Split) -> dict[int, Split]:
@@ -120,14 +128,17 @@ def _run_peers(wanted: Wanted, config: EvaluateConfig, progress: Progress) -> Se
 def _run_ours(
     data: Interactions, inputs: Inputs, encoder: Encoder, wanted: Wanted, config: EvaluateConfig, progress: Progress
 ) -> OurLists:
-    fit_config = FitConfig(
+    return run_ours(data, inputs, fit_config(config, encoder), wanted, LIST_LENGTH, config.num_seeds, progress)
+
+
+def fit_config(config: EvaluateConfig, encoder: Encoder) -> FitConfig:
+    return FitConfig(
         protocol=config.protocol,
         repeats=config.repeats,
         training=replace(config.training, seed=config.seed, predict_repeats=config.repeats == "allow"),
         encoder_key=encoder.key,
         encoder_name=encoder.name,
     )
-    return run_ours(data, inputs, fit_config, wanted, LIST_LENGTH, config.num_seeds, progress)
 
 
 def _split_figures(whole: Split, wanted: Wanted, config: EvaluateConfig) -> dict[str, Json]:

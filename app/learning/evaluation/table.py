@@ -69,6 +69,25 @@ def _new_items_table(new: Mapping[str, Any]) -> Table:
     return table
 
 
+def ablation_table(report: Mapping[str, Any]) -> Table:
+    title = (
+        f"Towers alone; {report['judged_users']:,} users judged on known items, {report['cold_users']:,} on "
+        f"{report['withheld_items']:,} withheld items (chance {report['chance_recall@20']:.4f})"
+    )
+    table = Table("group", "variant", MAIN, "against the default", "recall@50", "recall@20, new items", title=title)
+    for row in report["rows"]:
+        delta = row["against_default"]
+        change = f"{delta['mean']:+.4f} [{delta['low']:+.4f}, {delta['high']:+.4f}]"
+        table.add_row(
+            row["group"],
+            row["variant"],
+            _cell(row[MAIN]),
+            change,
+            *map(_cell, (row["recall@50"], row["cold_recall@20"])),
+        )
+    return table
+
+
 def difference_lines(report: Mapping[str, Any]) -> list[str]:
     lines = [f"{name} was left out: {reason}" for name, reason in report["skipped"].items()]
     for name, of in report.get("differences", {}).items():

@@ -1,0 +1,108 @@
+"""The quality figures of the README: `duoscene evaluate` on every public data set, gathered in results/quality.json.
+
+    python tests/bench/bench_quality.py --data ../shared/data            # all runs, one after the other; each is kept at once
+    python tests/bench/bench_quality.py --data ../shared/data --only "ml-1m loo"
+    python tests/bench/bench_quality.py --table                          # the README's table from what is there
+
+The data sets are not part of the project; each run prints the command that anyone with the data can repeat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+RESULTS = Path(__file__).parent / "results" / "quality.json"
+OURS = "duoscene"
+KEPT = ("ndcg@10", "hr@10", "recall@50", "coverage@10")
+RUNS: Mapping[str, tuple[str, ...]] = {
+    "ml-1m loo": ("ml-1m", "--protocol", "loo", "--min-value", "4"),
+    "ml-1m temporal": ("ml-1m", "--protocol", "temporal", "--min-value", "4"),
+    "amazon-beauty-2014 loo": ("amazon-beauty-2014", "--protocol", "loo"),
+    "amazon-toys-2014 loo": ("amazon-toys-2014", "--protocol", "loo"),
+    "online-retail": ("online-retail", "--protocol", "temporal", "--events", "purchase"),
+    "online-retail, repeats": (
+        "online-retail", "--protocol", "temporal", "--events", "purchase", "--repeats", "allow",
+    ),
+    "ml-100k temporal": ("ml-100k", "--protocol", "temporal", "--min-value", "4"),
+    "completejourney": ("completejourney", "--protocol", "temporal"),
+    "completejourney, repeats": ("completejourney", "--protocol", "temporal", "--repeats", "allow"),
+    "frappe loo": ("frappe", "--protocol", "loo"),
+}  # fmt: skip
+
+
+def main() -> None:
+    options = _options()
+    held: dict[str, Any] = orjson.loads(RESULTS.read_bytes()) if RESULTS.exists() else {}
+    for name in () if options.table else options.only or RUNS:
+        held[name] = run(name, options.data)
+        ordered = {run_name: held[run_name] for run_name in RUNS if run_name in held}
+        RESULTS.write_bytes(orjson.dumps(ordered, option=orjson.OPT_INDENT_2))
+    print(table(held))
+
+
+def run(name: str, data: Path) -> dict[str, Any]:
+    """Figures of every model, differences with their intervals, what was chosen and what it cost."""
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "report.json"
+        dataset, *options = RUNS[name]
+        command = ["evaluate", "--data", str(data / dataset), *options]
+        subprocess.run([sys.executable, "-m", "app.cli", *command, "--json", str(report)], check=True)
+        full = orjson.loads(report.read_bytes())
+    models = {
+        model: {**{metric: _rounded(of["all"][metric]) for metric in KEPT}, "seconds": round(of["seconds"], 1)}
+        for model, of in full["models"].items()
+    }
+    return {
+        "command": " ".join(["duoscene", "evaluate", "--data", dataset, *options]),
+        "split": full["split"],
+        "models": models,
+        "differences": full.get("differences", {}),
+        "details": full["details"],
+        "peak_memory_mib": full["peak_memory_mib"],
+    }
+
+
+def table(held: Mapping[str, Any]) -> str:
+    """Markdown: NDCG@10 of ours and of the best peer of each run, and whether the paired interval excludes 0."""
+    lines = ["| run | Duoscene | HR@10 | best peer | next peer | difference [95 %] |", "|---|---|---|---|---|---|"]
+    for name, found in held.items():
+        models = found["models"]
+        peers = sorted(
+            (model for model in models if model != OURS), key=lambda model: -models[model]["ndcg@10"]["mean"]
+        )
+        first, second = (f"{peer} {models[peer]['ndcg@10']['mean']:.4f}" for peer in peers[:2])
+        delta = found["differences"][peers[0]]
+        delta = delta.get("ndcg@10", delta)
+        ours = models[OURS]
+        lines.append(
+            f"| {name} | **{ours['ndcg@10']['mean']:.4f}** | {ours['hr@10']['mean']:.3f} | {first} | {second} "
+            f"| {delta['mean']:+.4f} [{delta['low']:+.4f}, {delta['high']:+.4f}] |"
+        )
+    return "\n".join(lines)
+
+
+def _rounded(interval: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {key: None if value is None else round(value, 5) for key, value in interval.items()}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder that holds the data sets")
+    parser.add_argument("--only", nargs="+", choices=list(RUNS), help="these runs")
+    parser.add_argument("--table", action="store_true", help="print the table, run nothing")
+    options = parser.parse_args()
+    if not options.table and options.data is None:
+        parser.error("--data is needed to run; --table prints what is there")
+    return options
+
+
+if __name__ == "__main__":
+    main()
