@@ -29,7 +29,7 @@ from app.learning.separate import separate_tower
 from app.learning.sources import DEFAULTS, Parameters, fit_sources, tune_sources
 from app.learning.sources.judge import Judge
 from app.learning.splits import Protocol, Repeats, Split, validation_cut
-from app.learning.training import Cut, Trainer, TrainingConfig, tower_config
+from app.learning.training import Trainer, TrainingConfig, tower_config
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
 from app.retrieval.fusion import Fusion
@@ -94,7 +94,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
         log = Trainer(data, inputs, towers, config.training).run(progress, checkpoints=config.checkpoints)
         return Choices(log.best_epoch, report={"note": "too little data to tune on: defaults"}), towers
     past = inner.train
-    base = _assemble(past, inputs, config, Choices(0), TowerRunner(towers), {}, {})
+    base = assemble(past, inputs, config, Choices(0), TowerRunner(towers), {}, {})
     judge = Judge(Ranker(base, past, inputs), inner, config.repeats)
     base = replace(base, fitted=tune_sources(past, inputs, judge, progress))
 
@@ -179,28 +179,15 @@ def extend(
     """A snapshot of all of `data`: the towers go on from where they are (they are not changed in place), the rest is fitted anew."""
     epochs = max(2, round(EXTEND_SHARE * choices.epochs))
     training = replace(config.training, epochs=epochs, learning_rate=config.training.learning_rate * EXTEND_RATE)
-    return train_on(copy.deepcopy(towers), data, inputs, config, choices, training, progress)
-
-
-def train_on(
-    towers: Towers,
-    data: Interactions,
-    inputs: Inputs,
-    config: FitConfig,
-    choices: Choices,
-    training: TrainingConfig,
-    progress: Progress,
-    cut: Cut | None = None,
-) -> Snapshot:
-    """A snapshot of all of `data`: these towers after `training` on the windows of `cut` (none: on all), the rest fitted anew."""
-    log = Trainer(data, inputs, towers, training, cut).run(progress, checkpoints=config.checkpoints)
+    towers = copy.deepcopy(towers)
+    log = Trainer(data, inputs, towers, training).run(progress, checkpoints=config.checkpoints)
     deltas = {
         name: separate_tower(towers, data, inputs, config.training, list(data.scenarios).index(name), progress)
         for name in choices.transfer.separate
         if name in data.scenarios
     }
     fitted = fit_sources(data, inputs, choices.sources)
-    return _assemble(data, inputs, config, choices, TowerRunner(towers, deltas), fitted, asdict(log))
+    return assemble(data, inputs, config, choices, TowerRunner(towers, deltas), fitted, asdict(log))
 
 
 def replace_manifest(snapshot: Snapshot, **changes: object) -> Snapshot:
@@ -222,7 +209,7 @@ def _vectors(
     return runner.item_vectors(ids_N, inputs.text_NT, counts_N, inputs.features)
 
 
-def _assemble(
+def assemble(
     data: Interactions,
     inputs: Inputs,
     config: FitConfig,
@@ -231,6 +218,7 @@ def _assemble(
     fitted: Mapping[str, Fitted],
     training: Mapping[str, Json],
 ) -> Snapshot:
+    """Everything fitted on `data`, as one snapshot. training: what the manifest shall say of it."""
     now = datetime.now(UTC)
     known = data.at_E[data.at_E > 0]
     window = (

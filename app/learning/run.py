@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from app.learning.inputs import Inputs, encode_inputs
 from app.learning.jobs import Job
 from app.learning.splits import Split, temporal
 from app.learning.training import TrainingConfig
-from app.learning.warm_start import continue_from
+from app.learning.warm_start import continue_from, fits
 from app.release.version import ModelVersion
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.scenario import Scenario
@@ -90,6 +90,9 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
             "import events or post feedback first"
         )
     live = _live(deps.live)
+    if job.mode == "incremental" and live is not None and not fits(live[0].manifest, deps.encoder.key):
+        progress("encode texts", 0.0, "the live model reads texts in another way: everything is trained anew")
+        job = replace(job, mode="full")
     warm = live[0].vocabulary if live is not None and job.mode == "incremental" else None
     inputs = encode_inputs(deps.material, data, deps.encoder, progress, deps.scenarios, warm)
     config = FitConfig(

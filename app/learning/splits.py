@@ -112,7 +112,11 @@ def validation_cut(data: Interactions, protocol: Protocol, repeats: Repeats, see
 
 
 def temporal(data: Interactions, repeats: Repeats = "exclude", who: Who = MAIN) -> Split:
-    cut = float(np.quantile(data.at_E, TRAIN_SHARE)) if len(data) else 0.0
+    return temporal_at(data, float(np.quantile(data.at_E, TRAIN_SHARE)) if len(data) else 0.0, repeats, who)
+
+
+def temporal_at(data: Interactions, cut: float, repeats: Repeats = "exclude", who: Who = MAIN) -> Split:
+    """cut: unix seconds of the last moment of the past."""
     past_E = data.at_E <= cut
     return _judge(data, data.where(past_E), data.where(~past_E & data.is_target_E), cut, repeats, who)
 

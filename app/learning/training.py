@@ -102,11 +102,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self._rng = np.random.default_rng(config.seed)
         self._generator = torch.Generator().manual_seed(config.seed)
-        with torch.no_grad():
-            has_text_N = np.abs(inputs.text_NT).sum(1) > 0
-            if has_text_N.any():
-                towers.item.text_mean.copy_(torch.from_numpy(inputs.text_NT[has_text_N].mean(0)))
-        towers.user.scenario.centre(torch.from_numpy(inputs.scenario_text_ST))
+        self._centre()
         N = len(self.data.item_ids)
         chosen: Loss = "full" if N <= FULL_SOFTMAX_BELOW else "sampled"
         self._loss_name = chosen if config.loss == "auto" else config.loss
@@ -181,6 +177,15 @@ class Trainer:
         self._rng.bit_generator.state = state["numpy_rng"]
         self._generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_rng"])
+
+    def _centre(self) -> None:
+        """Texts are read against the mean of the first training: towers that go on keep it, or all they know would shift."""
+        if not bool(self.towers.item.text_mean.any()):
+            has_text_N = np.abs(self.inputs.text_NT).sum(1) > 0
+            if has_text_N.any():
+                self.towers.item.text_mean.copy_(torch.from_numpy(self.inputs.text_NT[has_text_N].mean(0)))
+        if not bool(self.towers.user.scenario.text_mean.any()):
+            self.towers.user.scenario.centre(torch.from_numpy(self.inputs.scenario_text_ST))
 
     def _key(self, stops_early: bool) -> str:
         data, inputs = self.data, self.inputs

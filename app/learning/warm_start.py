@@ -1,38 +1,90 @@
-"""Incremental retraining: the live towers go on with what happened since, on a catalogue that may have grown.
+"""Incremental retraining: the live towers go on with what happened since, on a catalogue that may have grown or shrunk.
 
-Shapes: N items, S scenarios.
+Shapes: E events, U users, W windows, L window length, N items, S scenarios.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 
 import numpy as np
 import torch
 
+from app.features.texts import PROMPT_VERSION
 from app.learning.dataset import Interactions
-from app.learning.fit import Choices, FitConfig, extend
+from app.learning.fit import Choices, FitConfig, assemble
 from app.learning.inputs import Inputs
+from app.learning.sources import fit_sources
+from app.learning.training import Trainer
+from app.learning.windows import NOTHING, windows
+from app.model.runner import TowerRunner
 from app.model.towers import Towers
+from app.retrieval.manifest import Manifest
 from app.retrieval.snapshot import Snapshot
-from app.types import Progress
+from app.types import Int64Array, Progress
 
-EPOCHS = 2
+EPOCHS, RATE = 4, 0.3  # passes over the new events, and the learning rate against a full training's
+REPLAYED = 1.0  # windows of older events for each window of new ones: without them the towers forget
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvents:
+    """The windows of an increment: of every user who did something later than `since` the end of the history, far enough back
+    that half a window stands before the new events; and a sample of everybody's older windows."""
+
+    since: float
+    replayed: float = REPLAYED
+
+    def __call__(self, data: Interactions, length: int, rng: np.random.Generator) -> Int64Array:
+        """Event numbers [W, L], as `windows` gives them; none where nothing is new."""
+        fresh_WL = self._fresh(data, length)
+        older_WL = windows(data, length, rng)
+        older_WL = older_WL[data.at_E[older_WL[:, 0]] <= self.since]
+        most = min(len(older_WL), round(self.replayed * len(fresh_WL)))
+        return np.concatenate([fresh_WL, older_WL[np.sort(rng.permutation(len(older_WL))[:most])]])
+
+    def _fresh(self, data: Interactions, length: int) -> Int64Array:
+        end_U, size_U = data.starts_U1[1:], np.diff(data.starts_U1)
+        new_U = np.bincount(data.user_E[data.at_E > self.since], minlength=len(size_U))
+        users = np.flatnonzero(new_U)
+        step = max(1, length // 2)
+        wanted = np.minimum(new_U[users] + length - step, size_U[users])
+        count = 1 + np.maximum(0, -(-(wanted - length) // step))
+        user_W = np.repeat(users, count)
+        back_W = np.arange(len(user_W)) - np.repeat(np.cumsum(count) - count, count)
+        first_W = np.maximum(end_U[user_W] - back_W * step - length, data.starts_U1[user_W])
+        columns_WL = first_W[:, None] + np.arange(length)
+        last_W = np.minimum(end_U[user_W] - back_W * step, first_W + length)
+        return np.where(columns_WL < last_W[:, None], columns_WL, NOTHING)
+
+
+def fits(manifest: Manifest, encoder_key: str) -> bool:
+    """Can this model be continued? Not when texts are read in another way than it was trained with."""
+    return manifest.encoder == encoder_key and manifest.prompt_version == PROMPT_VERSION
 
 
 def continue_from(
     snapshot: Snapshot, data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress
 ) -> Snapshot:
-    """Everything tuned stays as it was; linear sources are fitted anew. inputs: encoded with the snapshot's vocabulary."""
+    """The towers learn from the events that are newer than the snapshot's; all that was tuned stays as it was, and the linear
+    sources are fitted anew, which is cheap. inputs: encoded with the snapshot's vocabulary."""
+    held = snapshot.manifest
     choices = Choices(
-        epochs=EPOCHS * 4,
-        sources=snapshot.manifest.sources,
+        epochs=int(held.training.get("epochs", 0)),  # type: ignore[arg-type]
+        sources=held.sources,
         fusion=snapshot.fusion,
         transfer=snapshot.transfer,
         report={"continued_from": snapshot.version},
     )
+    since = datetime.fromisoformat(str(held.data["until"])).timestamp() if held.data["until"] else 0.0
     towers = transplant(snapshot, data, config.training.seed)
-    return extend(towers, data, inputs, replace(config, mode="incremental"), choices, progress)
+    training = replace(config.training, epochs=EPOCHS, learning_rate=config.training.learning_rate * RATE)
+    log = Trainer(data, inputs, towers, training, NewEvents(since)).run(progress, checkpoints=config.checkpoints)
+    deltas = {name: delta for name, delta in snapshot.runner.deltas.items() if name in data.scenarios}
+    fitted = fit_sources(data, inputs, choices.sources)
+    runner = TowerRunner(towers, deltas)
+    return assemble(data, inputs, replace(config, mode="incremental"), choices, runner, fitted, asdict(log))
 
 
 def transplant(snapshot: Snapshot, data: Interactions, seed: int) -> Towers:
