@@ -121,10 +121,10 @@ def fit_towers(data: Interactions, inputs: Inputs, config: FitConfig, progress: 
     """The towers alone, as they stand after early stopping on the cut: for comparing towers with towers."""
     inner = validation_cut(data, config.protocol, config.repeats, config.training.seed)
     towers = _towers(data, inputs, config)
-    base = _assemble(inner.train, inputs, config, Choices(0), TowerRunner(towers), {}, {})
+    base = assemble(inner.train, inputs, config, Choices(0), TowerRunner(towers), {}, {})
     score = _towers_score(base, inner, inputs, config)
     log = Trainer(inner.train, inputs, towers, config.training).run(progress, score)
-    return _assemble(inner.train, inputs, config, Choices(log.best_epoch), TowerRunner(towers), {}, asdict(log))
+    return assemble(inner.train, inputs, config, Choices(log.best_epoch), TowerRunner(towers), {}, asdict(log))
 
 
 def _towers_score(base: Snapshot, inner: Split, inputs: Inputs, config: FitConfig) -> Callable[[TowerRunner], float]:
