@@ -35,7 +35,7 @@ from app.model.towers import Towers
 from app.types import Float32Array, Int64Array, Progress
 
 EVENTS_PER_BATCH = 2_048
-STEPS_WANTED = 6_000  # enough optimiser steps for any set; a small one needs more passes to take them
+STEPS_WANTED = 4_000  # enough optimiser steps for any set; a small one needs more passes to take them
 MAX_SCENARIO_BOOST = 4.0
 STRANGERS_PER_WINDOW, STRANGER_WEIGHT = 4, 0.3  # targets predicted from the profile's words alone, and their weight
 
