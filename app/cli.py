@@ -134,7 +134,10 @@ def evaluate(
     ] = 1_800,
     epochs: Annotated[int, typer.Option(min=0, help="Most passes over the data; 0: by size")] = 0,
     ablate: Annotated[
-        str, typer.Option(help="Instead: parts of the towers switched off in turn; text,loss,history or all")
+        str,
+        typer.Option(
+            help="Instead: parts of the towers switched off in turn: text,loss,history, one variant by its name, or all"
+        ),
     ] = "",
     json: Annotated[Path | None, typer.Option(help="Write the whole report here")] = None,
     dump: Annotated[Path | None, typer.Option(help="Write the top 20 of every user here (parquet)")] = None,

@@ -81,16 +81,16 @@ VARIANTS = (
     Variant(TEXT, "id", {"has_text": False, "has_gate": False, "id_dropout": 0.0}),
     Variant(TEXT, "text", {"has_id": False}),
     Variant(TEXT, "text + id", {"has_gate": False, "id_dropout": 0.0}),
-    Variant(TEXT, "text + id, gate", {"id_dropout": 0.0}),
-    Variant(TEXT, "text + id, gate, id dropout"),
-    Variant(TEXT, "the same, whitened", text=whitened),
-    Variant(TEXT, "the same, shuffled texts", text=shuffled),
-    Variant(TEXT, "the same, random vectors", text=random_vectors),
-    Variant(TEXT, "the same, TF-IDF vectors", text=tf_idf),
-    Variant("loss", "BCE, one negative", training={"loss": "bce"}),
+    Variant(TEXT, "text + id + gate", {"id_dropout": 0.0}),
+    Variant(TEXT, "text + id + gate + id dropout"),
+    Variant(TEXT, "whitened texts", text=whitened),
+    Variant(TEXT, "shuffled texts", text=shuffled),
+    Variant(TEXT, "random vectors", text=random_vectors),
+    Variant(TEXT, "TF-IDF vectors", text=tf_idf),
+    Variant("loss", "BCE with one negative", training={"loss": "bce"}),
     Variant("loss", "in-batch", training={"loss": "in_batch", "logq_alpha": 0.0}),
-    Variant("loss", "in-batch, logQ", training={"loss": "in_batch", "logq_alpha": 1.0}),
-    Variant("loss", "in-batch + uniform, half logQ", training={"loss": "sampled"}),
+    Variant("loss", "in-batch + logQ", training={"loss": "in_batch", "logq_alpha": 1.0}),
+    Variant("loss", "in-batch + uniform + half logQ", training={"loss": "sampled"}),
     Variant("loss", "full softmax", training={"loss": "full"}),
     Variant("history", "mean", {"blocks": 0, "decays": (1.0,)}),
     Variant("history", "decayed means", {"blocks": 0}),
@@ -101,28 +101,32 @@ GROUPS = tuple(dict.fromkeys(variant.group for variant in VARIANTS))
 
 
 def ablate(
-    data: Interactions, inputs: Inputs, config: FitConfig, groups: tuple[str, ...], progress: Progress
+    data: Interactions, inputs: Inputs, config: FitConfig, wanted: tuple[str, ...], progress: Progress
 ) -> dict[str, Json]:
     """{"withheld_items", "chance_recall@20", "rows": one per variant with "ndcg@10", "cold_recall@20" and the paired difference
-    to the default}. groups: of GROUPS, or "all". Raises Invalid for an unknown one. A variant equal to the default is trained once."""
-    unknown = set(groups) - {*GROUPS, "all"}
-    if unknown:
-        raise Invalid(f"unknown group {min(unknown)!r}; known: {', '.join(GROUPS)}, all", code="unknown_group")
+    to the default}. wanted: groups, names of variants, or "all".
+    Raises Invalid for an unknown one. A variant equal to the default is trained once."""
+    known = {*GROUPS, *(variant.name for variant in VARIANTS), "all"}
+    if unknown := set(wanted) - known:
+        raise Invalid(
+            f"nothing to ablate is called {min(unknown)!r}; there are: {', '.join(sorted(known))}",
+            code="unknown_ablation",
+        )
     rng = np.random.default_rng(config.training.seed)
     withheld_N = _withheld(data, rng)
     whole = split(data.where(~withheld_N[data.item_E]), config.protocol, config.repeats)
     cold = _cold_split(data, whole, withheld_N, config)
-    wanted = [variant for variant in VARIANTS if variant.group in groups or "all" in groups]
+    chosen = [variant for variant in VARIANTS if {variant.group, variant.name, "all"} & set(wanted)]
     judged: dict[str, tuple[Judged, FloatArray]] = {}
-    for done, variant in enumerate(wanted):
-        progress("ablate", done / len(wanted), f"{variant.group}: {variant.name}")
+    for done, variant in enumerate(chosen):
+        progress("ablate", done / len(chosen), f"{variant.group}: {variant.name}")
         key = _key(variant)
         if key not in judged:
             judged[key] = _judge(variant, data, inputs, whole, cold, withheld_N, config, progress)
     default = _key(Variant("", ""))
     if default not in judged:
         judged[default] = _judge(Variant("", ""), data, inputs, whole, cold, withheld_N, config, progress)
-    rows: list[Json] = [_row(variant, *judged[_key(variant)], judged[default][0]) for variant in wanted]
+    rows: list[Json] = [_row(variant, *judged[_key(variant)], judged[default][0]) for variant in chosen]
     return {
         "withheld_items": int(withheld_N.sum()),
         "cold_users": len(cold.users),
