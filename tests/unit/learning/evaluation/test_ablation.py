@@ -38,7 +38,7 @@ def test_every_variant_is_trained_and_judged(data: Interactions, inputs: Inputs)
 
 
 def test_an_unknown_group_is_named(data: Interactions, inputs: Inputs) -> None:
-    with pytest.raises(Invalid, match="called 'texts'; there are: .*history, id, "):
+    with pytest.raises(Invalid, match=r"called 'texts'; there are: .*history, id, "):
         ablate(data, inputs, FitConfig(), ("texts",), no_progress)
 
 
