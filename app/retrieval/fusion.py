@@ -15,7 +15,10 @@ from app.retrieval.candidates import Candidates
 from app.scenarios.scenario import Weight
 from app.types import Int64Array
 
-UNFITTED: Mapping[str, float] = {"two_tower": 1.0, "item_cf": 1.0, "popular": 0.3, "new": 0.05}
+UNFITTED: Mapping[str, float] = {
+    "two_tower": 1.0, "item_cf": 1.0, "matrix_factorisation": 0.5, "content": 0.2, "knowledge_graph": 0.5, "popular": 0.3,
+    "repeat": 1.0, "new": 0.05,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

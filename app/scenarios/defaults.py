@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from app.scenarios.scenario import Exclusions, Scenario, Weight
 
 LEARNED: Mapping[str, Weight] = {
-    "two_tower": "learned", "item_cf": "learned", "popular": "learned", "new": "learned",
+    "two_tower": "learned", "item_cf": "learned", "matrix_factorisation": "learned", "content": "learned",
+    "knowledge_graph": "learned", "popular": "learned", "new": "learned",
 }  # fmt: skip
+# `repeat` is for placements that may show again what was bought: a scenario that names it keeps purchases no longer away.
+LEARNED_WITH_REPEATS: Mapping[str, Weight] = {**LEARNED, "repeat": "learned"}
 # Until a shop has clicks on its new-arrivals page there is nothing to fit, and the page must show what its name says.
 NEWEST_FIRST: Mapping[str, Weight] = {"two_tower": 0.6, "item_cf": 0.2, "popular": 0.1, "new": 1.0}
 
@@ -58,7 +61,7 @@ _ALL = (
     Scenario(
         "email",
         "Email newsletter: a few inspiring products that bring a customer back to the shop, favourites to buy again included.",
-        LEARNED,
+        LEARNED_WITH_REPEATS,
         exclude=Exclusions(purchased_days=0.0),
         n=10,
     ),

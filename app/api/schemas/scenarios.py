@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from app.api.schemas.fields import Body, Id, JsonObject, View, check_text, listing_of
 from app.api.schemas.recommendations import SlateSize
 from app.retrieval.sources import SOURCE_NAMES
+from app.scenarios.defaults import LEARNED
 from app.scenarios.scenario import Exclusions, Scenario, Weight
 
 GIFTS: dict[str, Any] = {
@@ -40,7 +41,9 @@ SourceWeight = Annotated[
 
 
 class ExcludeBody(Body):
-    purchased_days: Annotated[float, Field(ge=0, le=3_650)] = Field(30, description="0: they may come back at once")
+    purchased_days: Annotated[float, Field(ge=0, le=3_650)] = Field(
+        30, description="0: they may come back at once; so by default where `repeat` is a source"
+    )
     context_items: bool = True
 
 
@@ -52,7 +55,9 @@ class ScenarioPut(Body):
         description="What the placement is for; it initialises the scenario's parameters where there is no data"
     )
     sources: Annotated[dict[str, SourceWeight], Field(min_length=1, max_length=100)] = Field(
-        dict.fromkeys(SOURCE_NAMES, "learned"), description="Candidate source: weight, or learned"
+        dict(LEARNED),
+        description=f"Candidate source: weight, or learned. Sources: {', '.join(SOURCE_NAMES)}. "
+        "`repeat` brings the user's own past items, so a scenario that names it keeps purchases away for 0 days by default",
     )
     filter: JsonObject | None = None
     exclude: ExcludeBody = ExcludeBody()
@@ -67,10 +72,16 @@ class ScenarioPut(Body):
             description=self.description,
             sources=self.sources,
             filter=self.filter,
-            exclude=Exclusions(self.exclude.purchased_days, self.exclude.context_items),
+            exclude=Exclusions(self._purchased_days(), self.exclude.context_items),
             n=self.n,
             fallback=tuple(self.fallback),
         )
+
+    def _purchased_days(self) -> float:
+        """As given; not given, purchases may come back where `repeat` is asked to bring them."""
+        if "repeat" in self.sources and "purchased_days" not in self.exclude.model_fields_set:
+            return 0.0
+        return self.exclude.purchased_days
 
 
 class ExcludeView(View):

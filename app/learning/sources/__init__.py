@@ -8,7 +8,7 @@ from typing import Protocol
 
 from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
-from app.learning.sources import item_cf, popular
+from app.learning.sources import content, item_cf, knowledge_graph, matrix_factorisation, popular, repeat
 from app.learning.sources.judge import Judge
 from app.retrieval.sources.source import Fitted
 from app.types import Json, Progress
@@ -27,7 +27,14 @@ class Fitter(Protocol):
     def fit(self, data: Interactions, inputs: Inputs, parameters: Mapping[str, Json]) -> Fitted: ...
 
 
-FITTERS: Mapping[str, Fitter] = {"item_cf": item_cf, "popular": popular}
+FITTERS: Mapping[str, Fitter] = {
+    "item_cf": item_cf,
+    "matrix_factorisation": matrix_factorisation,
+    "content": content,
+    "knowledge_graph": knowledge_graph,
+    "popular": popular,
+    "repeat": repeat,
+}
 DEFAULTS: Parameters = {name: fitter.DEFAULTS for name, fitter in FITTERS.items()}
 
 

@@ -1,32 +1,46 @@
-"""Fits item_cf: shrunk cosine, or EASE where it can be solved, and the decay of the profile."""
+"""Fits item_cf: shrunk cosine, decayed co-visitation, or EASE where it can be solved; and the decay of the profile."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
-from app.learning.item_similarity import EASE_BELOW, ease, item_similarity
+from app.learning.item_similarity import EASE_BELOW, covisitation, ease, item_similarity
 from app.learning.sources.judge import Judge
 from app.retrieval.sources.item_cf import ItemCfSource
 from app.retrieval.sources.source import Fitted, csr_arrays
 from app.types import Json
 
 RIDGES = (100.0, 300.0, 1_000.0)
-DECAYS = (1.0, 0.98, 0.95, 0.9, 0.8)
-DEFAULTS: Mapping[str, Json] = {"ridge": None, "decay": 0.95}
+DECAYS = (1.0, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6)
+COARSE_DECAYS = (1.0, 0.8)
+DEFAULTS: Mapping[str, Json] = {"weights": "cosine", "ridge": None, "decay": 0.95}
 
 
 def tune(data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
-    ridges = (None, *RIDGES) if len(data.item_ids) <= EASE_BELOW else (None,)
-    best = judge.best(ItemCfSource, (fit(data, inputs, {"ridge": ridge, "decay": 1.0}) for ridge in ridges))
-    decayed = (replace(best, parameters={**best.parameters, "decay": decay}) for decay in DECAYS)
-    return judge.best(ItemCfSource, decayed)
+    """The kind of weights by the better of two decays, then the decay finely."""
+    kinds: list[dict[str, Json]] = [{"weights": "cosine"}, {"weights": "covisitation"}]
+    if len(data.item_ids) <= EASE_BELOW:
+        kinds += [{"weights": "ease", "ridge": ridge} for ridge in RIDGES]
+
+    def coarse() -> Iterator[Fitted]:
+        for kind in kinds:
+            fitted = fit(data, inputs, {"ridge": None, "decay": 1.0, **kind})
+            yield from (_decayed(fitted, decay) for decay in COARSE_DECAYS)
+
+    best = judge.best(ItemCfSource, coarse())
+    return judge.best(ItemCfSource, (_decayed(best, decay) for decay in DECAYS))
 
 
 def fit(data: Interactions, inputs: Inputs, parameters: Mapping[str, Json]) -> Fitted:
-    """ridge None: by cosine."""
-    ridge = parameters["ridge"]
-    weights_NN = item_similarity(data) if ridge is None else ease(data, float(ridge))  # type: ignore[arg-type]
+    if parameters["weights"] == "ease":
+        weights_NN = ease(data, float(parameters["ridge"]))  # type: ignore[arg-type]
+    else:
+        weights_NN = covisitation(data) if parameters["weights"] == "covisitation" else item_similarity(data)
     return Fitted(parameters, csr_arrays("weights", weights_NN))
+
+
+def _decayed(fitted: Fitted, decay: float) -> Fitted:
+    return replace(fitted, parameters={**fitted.parameters, "decay": decay})

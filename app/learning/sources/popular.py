@@ -1,8 +1,8 @@
-"""Fits popular: the half-life of an event."""
+"""Fits popular: the half-life of an event, and how far a scenario leans on the whole shop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
@@ -13,15 +13,24 @@ from app.retrieval.sources.source import Fitted
 from app.types import Json
 
 FOREVER = 1e9  # days; the manifest knows no infinity
-HALF_LIVES_DAYS = (3.0, 7.0, 30.0, 90.0, FOREVER)
-DEFAULTS: Mapping[str, Json] = {"half_life_days": 30.0}
+HALF_LIVES_DAYS = (1.0, 3.0, 7.0, 30.0, 90.0, FOREVER)
+SHRINKAGES = (50.0, 200.0, 1_000.0, 1e9)  # the last one: the same list in every scenario
+DEFAULTS: Mapping[str, Json] = {"half_life_days": 30.0, "shrinkage": 200.0}
 
 
 def tune(data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
-    return judge.best(PopularSource, (fit(data, inputs, {"half_life_days": days}) for days in HALF_LIVES_DAYS))
+    def tried(name: str, values: tuple[float, ...], fixed: Mapping[str, Json]) -> Iterator[Fitted]:
+        for value in values:
+            yield fit(data, inputs, {**fixed, name: value})
+
+    best = judge.best(PopularSource, tried("half_life_days", HALF_LIVES_DAYS, DEFAULTS))
+    if len(data.scenarios) == 1:
+        return best
+    return judge.best(PopularSource, tried("shrinkage", SHRINKAGES, best.parameters))
 
 
 def fit(data: Interactions, inputs: Inputs, parameters: Mapping[str, Json]) -> Fitted:
-    half_life = parameters["half_life_days"]
+    half_life, shrinkage = parameters["half_life_days"], parameters["shrinkage"]
     assert isinstance(half_life, int | float)
-    return Fitted(parameters, {"popularity": popularity(data, half_life)})
+    assert isinstance(shrinkage, int | float)
+    return Fitted(parameters, {"popularity": popularity(data, half_life, shrinkage)})

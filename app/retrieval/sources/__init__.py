@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from app.retrieval.sources.content import ContentSource
 from app.retrieval.sources.item_cf import ItemCfSource
+from app.retrieval.sources.knowledge_graph import KnowledgeGraphSource
+from app.retrieval.sources.matrix_factorisation import MatrixFactorisationSource
 from app.retrieval.sources.new import NewSource
 from app.retrieval.sources.popular import PopularSource
+from app.retrieval.sources.repeat import RepeatSource
 from app.retrieval.sources.source import CandidateSource, Fitted, ReadsDelta
 from app.retrieval.sources.two_tower import TwoTowerSource
 
 FITTED: Mapping[str, Callable[[Fitted], CandidateSource]] = {
-    source.name: source for source in (ItemCfSource, PopularSource)
+    source.name: source
+    for source in (
+        ItemCfSource,
+        MatrixFactorisationSource,
+        ContentSource,
+        KnowledgeGraphSource,
+        PopularSource,
+        RepeatSource,
+    )
 }
 SOURCE_NAMES = ("two_tower", *FITTED, "new")
 

@@ -12,6 +12,7 @@ from app.errors import Invalid, NotFound
 from app.feedback.event import Event
 from app.feedback.intake import FeedbackIntake
 from app.feedback.state import HistoryEntry, UserState
+from app.scenarios.defaults import READY_MADE
 from app.scenarios.scenario import Scenario
 from app.serving.slate import Slate, SlateRequest
 from app.stores.postgres.events import PostgresEvents
@@ -152,7 +153,7 @@ async def test_diagnostics_tell_what_happened(serving: Process) -> None:
     assert told.candidates["two_tower"] > 0
     assert told.dropped["filter"] == 32
     assert {"state", "rules", "candidates", "total"} <= told.timings_ms.keys()
-    assert set(told.weights) == {"two_tower", "item_cf", "popular", "new"}
+    assert set(told.weights) == set(READY_MADE["home"].sources)
     assert (await serving.recommender.recommend(SlateRequest("home"))).diagnostics is None
 
 

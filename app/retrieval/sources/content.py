@@ -1,0 +1,72 @@
+"""Items that read like the recent ones. New items are reachable as soon as their text is encoded.
+
+Shapes: B users, L history, N trained items, M delta items, T text, P projected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.catalogue.item import Item
+from app.features.users import PAD, UserBatch
+from app.retrieval.index import Neighbours, VectorIndex, best
+from app.retrieval.sources.lists import merge
+from app.retrieval.sources.profile import recency_weights
+from app.retrieval.sources.source import Fitted
+from app.retrieval.space import ItemSpace
+from app.types import BoolArray, Float32Array
+
+
+class ContentSource:
+    """vectors: unit rows [N, P], the texts projected. mean [T] and projection [T, P] do the same to a new text."""
+
+    name = "content"
+
+    def __init__(self, fitted: Fitted) -> None:
+        self._index = VectorIndex(fitted.arrays["vectors"])
+        self._mean_T: Float32Array = np.asarray(fitted.arrays["mean"])
+        self._projection_TP: Float32Array = np.asarray(fitted.arrays["projection"])
+        self._decay = fitted.number("decay")
+
+    def of_delta(self, delta: Sequence[Item], text_MT: Float32Array) -> Float32Array:
+        return project(text_MT, self._mean_T, self._projection_TP)
+
+    def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
+        N, delta_MP = len(space.index), space.of_delta.get(self.name, ())
+        rows_BL, weight_BL = users.history_BL, recency_weights(users, self._decay)
+        vectors_BLP = self._index.vectors_ND[np.where((rows_BL == PAD) | (rows_BL >= N), 0, rows_BL)]
+        in_delta = rows_BL >= N
+        if in_delta.any():
+            vectors_BLP[in_delta] = delta_MP[rows_BL[in_delta] - N]
+        user_BP = np.einsum("bl,blp->bp", weight_BL, vectors_BLP)
+        allowed_R = _current(space) if allowed_R is None else allowed_R
+        found = self._index.search(user_BP, num, None if allowed_R is None else allowed_R[:N])
+        if len(delta_MP):
+            scores_BM = user_BP @ delta_MP.T
+            if allowed_R is not None:
+                scores_BM[:, ~allowed_R[N:]] = -np.inf
+            found = merge(*found, *best(scores_BM, num, N + np.arange(len(delta_MP))), num)
+        rows_BK, scores_BK = found
+        alike_BK = scores_BK > 0  # nothing in common, or nothing known of the user or the item, is no reason to show it
+        return np.where(alike_BK, rows_BK, -1), np.where(alike_BK, scores_BK, -np.inf).astype(np.float32)
+
+
+def project(text_NT: Float32Array, mean_T: Float32Array, projection_TP: Float32Array) -> Float32Array:
+    """Unit rows float32 [N, P]; an item without a text stays zero."""
+    has_text_N1 = np.abs(text_NT).sum(1, keepdims=True) > 0
+    out_NP = np.where(has_text_N1, (text_NT - mean_T) @ projection_TP, 0.0)
+    norm_N1 = np.linalg.norm(out_NP, axis=1, keepdims=True)
+    unit_NP: Float32Array = (out_NP / np.maximum(norm_N1, 1e-9)).astype(np.float32)
+    return unit_NP
+
+
+def _current(space: ItemSpace) -> BoolArray | None:
+    """A mask without the trained rows that a delta row has replaced."""
+    replaced = space.trained_M[space.trained_M >= 0]
+    if not len(replaced):
+        return None
+    current_R = np.ones(len(space), np.bool_)
+    current_R[replaced] = False
+    return current_R

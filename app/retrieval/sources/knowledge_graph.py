@@ -1,0 +1,92 @@
+"""A walk over the knowledge graph, from the recent items through what they are linked to, and through what is bought together.
+
+Shapes: B users, N trained items, M delta items, E entities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+
+from app.catalogue.item import Item
+from app.features.entities import entity_keys
+from app.features.users import UserBatch
+from app.retrieval.index import Neighbours, best
+from app.retrieval.sources.lists import merge, rank_trained
+from app.retrieval.sources.profile import profile
+from app.retrieval.sources.source import Fitted
+from app.retrieval.space import ItemSpace
+from app.types import BoolArray, Float32Array, Int64Array
+
+
+class KnowledgeGraphSource:
+    """links: CSR [N, E], weight of each entity of an item. together: CSR [N, N], rows sum to 1 or 0. keys: int64 [E], rising.
+
+    One step goes with probability `together` to an item bought together, else over an entity to an item that has it; both ways
+    are normalised by degree. The score of an item is the probability mass of `steps` steps, each worth `damping` of the one
+    before. Source: personalised PageRank, truncated (Haveliwala 2002).
+    """
+
+    name = "knowledge_graph"
+
+    def __init__(self, fitted: Fitted) -> None:
+        links_NE = fitted.csr("links")
+        self._to_entity_NE = normalised_rows(links_NE)
+        self._to_item_EN = normalised_rows(sparse.csr_array(links_NE.T))
+        self._mass_E = np.asarray(links_NE.sum(0)).ravel()
+        self._together_NN = fitted.csr("together")
+        self._keys_E: Int64Array = np.asarray(fitted.arrays["keys"])
+        self._weight_E: Float32Array = np.asarray(fitted.arrays["weights"])
+        self._together, self._damping = fitted.number("together"), fitted.number("damping")
+        self._steps, self._decay = int(fitted.number("steps")), fitted.number("decay")
+
+    def of_delta(self, delta: Sequence[Item], text_MT: Float32Array) -> sparse.csr_array:
+        """CSR [E, M]: from each entity to the new items that have it, in the measure of the trained ones."""
+        links_ME = link(list(map(entity_keys, delta)), self._keys_E, self._weight_E)
+        scale_E = 1.0 / np.maximum(self._mass_E, 1e-9)
+        return sparse.csr_array(sparse.diags_array(scale_E.astype(np.float32)) @ links_ME.T)
+
+    def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
+        mass_BN = normalised_rows(profile(users, space, self._decay))
+        scores_BN = np.zeros(mass_BN.shape, np.float32)
+        reached_BE, worth = sparse.csr_array((len(users), len(self._keys_E)), dtype=np.float32), 1.0
+        for _ in range(self._steps):
+            at_entity_BE = mass_BN @ self._to_entity_NE
+            reached_BE = reached_BE + worth * at_entity_BE
+            by_entity_BN = (1.0 - self._together) * (at_entity_BE @ self._to_item_EN)
+            mass_BN = by_entity_BN + self._together * (mass_BN @ self._together_NN)
+            scores_BN += worth * mass_BN.toarray()
+            worth *= self._damping
+        scores_BN[scores_BN <= 0] = -np.inf
+        found = rank_trained(scores_BN, space, num, allowed_R)
+        to_delta_EM = space.of_delta.get(self.name)
+        if to_delta_EM is None or not to_delta_EM.shape[1]:
+            return found
+        N = len(space.index)
+        scores_BM = ((1.0 - self._together) * (reached_BE @ to_delta_EM)).toarray()
+        scores_BM[scores_BM <= 0] = -np.inf
+        scores_BM[:, space.trained_M >= 0] = -np.inf  # a replaced item has its trained row's score
+        if allowed_R is not None:
+            scores_BM[:, ~allowed_R[N:]] = -np.inf
+        return merge(*found, *best(scores_BM, num, N + np.arange(scores_BM.shape[1])), num)
+
+
+def link(keys: Sequence[Int64Array], keys_E: Int64Array, weight_E: Float32Array) -> sparse.csr_array:
+    """CSR float32 [items, E]: the weights of the entities of each item that are among keys_E."""
+    place = [np.searchsorted(keys_E, of_item) for of_item in keys]
+    known = [
+        p[keys_E[np.minimum(p, len(keys_E) - 1)] == k] if len(keys_E) else p[:0]
+        for p, k in zip(place, keys, strict=True)
+    ]
+    entity = np.concatenate([*known, np.empty(0, np.int64)]).astype(np.int64)
+    item = np.repeat(np.arange(len(keys)), [len(rows) for rows in known])
+    return sparse.csr_array(sparse.coo_array((weight_E[entity], (item, entity)), shape=(len(keys), len(keys_E))))
+
+
+def normalised_rows(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Rows that sum to 1, or 0 where there is nothing."""
+    total = np.asarray(matrix.sum(1)).ravel()
+    scale = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0).astype(np.float32)
+    return sparse.csr_array(sparse.diags_array(scale) @ matrix)
