@@ -16,9 +16,10 @@ from typing import Literal
 import numpy as np
 
 from app.features.texts import PROMPT_VERSION
+from app.learning.calibration_fit import CALIBRATED_RANKS, fit_calibration
 from app.learning.checkpoint import Checkpoints
 from app.learning.dataset import Interactions
-from app.learning.evaluation.metrics import per_user
+from app.learning.evaluation.metrics import hits, per_user
 from app.learning.evaluation.rank import Ranker, asks_of
 from app.learning.fusion_fit import RankTable, fit_fusion
 from app.learning.guard import Guarded, event_cases, guard, split_cases
@@ -32,6 +33,7 @@ from app.learning.splits import Protocol, Repeats, Split, validation_cut
 from app.learning.training import Trainer, TrainingConfig, tower_config
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
+from app.retrieval.calibration import Calibration
 from app.retrieval.fusion import Fusion
 from app.retrieval.manifest import Manifest
 from app.retrieval.snapshot import Snapshot
@@ -75,6 +77,7 @@ class Choices:
     fusion: Fusion = field(default_factory=Fusion)
     transfer: Transfer = field(default_factory=Transfer)
     report: Mapping[str, Json] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 def fit(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress) -> Snapshot:
@@ -107,6 +110,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
         replace_manifest(tuned, transfer=asdict(guarded.transfer)), runner=TowerRunner(towers, guarded.deltas)
     )
     fusion, report = _fit_fusion(Ranker(tuned, data, inputs), data, inner, config)
+    calibration = _calibrated(Ranker(replace_manifest(tuned, fusion=asdict(fusion)), data, inputs), data, inner, config)
     progress("tune", 1.0, "validation NDCG@10: " + ", ".join(f"{name} {value:.4f}" for name, value in report.items()))
     validation: dict[str, Json] = {
         "validation_ndcg@10": dict(report),
@@ -114,7 +118,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
         "sources": dict(judge.trials),
     }
     parameters = {name: fitted.parameters for name, fitted in base.fitted.items()}
-    return Choices(log.best_epoch, parameters, fusion, guarded.transfer, validation), towers
+    return Choices(log.best_epoch, parameters, fusion, guarded.transfer, validation, calibration), towers
 
 
 def fit_towers(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress) -> Snapshot:
@@ -160,6 +164,16 @@ def _guarded(
 def _next_events(data: Interactions, inner: Split, config: FitConfig) -> Cases:
     known_N = np.bincount(inner.train.item_E, minlength=len(data.item_ids)).astype(np.int64)
     return next_event_cases(data, inner.now[0], known_N, config.training.seed)
+
+
+def _calibrated(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> Calibration:
+    """Chance of a hit by score, on the cases the fusion was fitted on."""
+    asks, targets, log = asks_of(inner), list(inner.targets), inner.train
+    if config.fusion_cases == "next_event" and config.protocol == "temporal":
+        asks, targets = _next_events(data, inner, config)
+        log = data
+    topk_AK, scores_AK = ranker.fused(log, asks, CALIBRATED_RANKS, config.repeats, ranker.allowed(inner))
+    return fit_calibration(scores_AK, hits(topk_AK, targets), topk_AK >= 0)
 
 
 def _fit_fusion(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> tuple[Fusion, dict[str, float]]:
@@ -245,6 +259,7 @@ def assemble(
         scenarios=tuple(data.scenarios),
         vocabulary=asdict(inputs.vocabulary),
         fusion=asdict(choices.fusion),
+        calibration=asdict(choices.calibration),
         transfer=asdict(choices.transfer),
         sources={name: source.parameters for name, source in fitted.items()},
         training={**training, **choices.report, "epochs": choices.epochs},

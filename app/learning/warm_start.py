@@ -75,6 +75,7 @@ def continue_from(
         sources=held.sources,
         fusion=snapshot.fusion,
         transfer=snapshot.transfer,
+        calibration=snapshot.calibration,
         report={"continued_from": snapshot.version},
     )
     since = datetime.fromisoformat(str(held.data["until"])).timestamp() if held.data["until"] else 0.0

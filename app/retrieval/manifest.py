@@ -43,6 +43,7 @@ class Manifest:
     metrics: Mapping[str, Json] = field(default_factory=dict)
     training: Mapping[str, Json] = field(default_factory=dict)  # epochs, loss, seconds, peak memory
     transfer: Mapping[str, Json] = field(default_factory=dict)  # see `retrieval.transfer.Transfer`
+    calibration: Mapping[str, Json] = field(default_factory=dict)  # see `retrieval.calibration.Calibration`
     catalogue_revision: int = 0
     format: int = FORMAT
     libraries: Mapping[str, str] = field(

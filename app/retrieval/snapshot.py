@@ -19,6 +19,7 @@ from app.errors import BadArtifact
 from app.features.items import ItemVocabulary
 from app.features.users import UserBatch
 from app.model.runner import TowerRunner
+from app.retrieval.calibration import Calibration
 from app.retrieval.candidates import Candidates
 from app.retrieval.fusion import Fusion
 from app.retrieval.index import VectorIndex
@@ -71,6 +72,10 @@ class Snapshot:
     @cached_property
     def transfer(self) -> Transfer:
         return Transfer(**self.manifest.transfer)  # type: ignore[arg-type]
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        return Calibration(**self.manifest.calibration)  # type: ignore[arg-type]
 
     @cached_property
     def index(self) -> VectorIndex:

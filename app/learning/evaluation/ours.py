@@ -18,6 +18,7 @@ from app.learning.evaluation.rank import Ranker
 from app.learning.fit import FitConfig, fit
 from app.learning.inputs import Inputs
 from app.learning.splits import Split
+from app.retrieval.calibration import Calibration
 from app.types import Float32Array, Int64Array, Json, Progress
 
 DUMPED = 20
@@ -37,6 +38,7 @@ class OurLists:
     by_scenario: Mapping[int, Int64Array]
     new_alone: Int64Array
     new_in_all: Int64Array
+    calibration: Calibration
     seconds: float
     details: Mapping[str, Json]
 
@@ -67,6 +69,7 @@ def run_ours(
         by_scenario={row: ranker.rank(part, num, repeats, scenario=row) for row, part in wanted.scenarios.items()},
         new_alone=ranker.slates(wanted.new, num, repeats, candidates_N=~known_N)[0],
         new_in_all=ranker.slates(wanted.new, num, repeats, candidates_N=np.ones_like(known_N))[0],
+        calibration=ranker.snapshot.calibration,
         seconds=seconds,
         details=details,
     )

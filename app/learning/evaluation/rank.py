@@ -1,6 +1,6 @@
 """Slates of a snapshot for the users of a split, over the whole training catalogue, by the code that serves.
 
-Shapes: U users, B batch, K list length, N items of the data, R rows of the snapshot's space.
+Shapes: U users, A asks, B batch, K list length, N items of the data, R rows of the snapshot's space.
 """
 
 from __future__ import annotations
@@ -97,11 +97,22 @@ class Ranker:
         weights: of the sources; none given: as learned for the scenario. scenario: the one asked for; none given: the one each
         user was last seen in. candidates_N: items that may be shown; none given: those with training events.
         """
-        topk_UK = np.full((len(split.users), num), -1, np.int64)
-        scores_UK = np.full((len(split.users), num), -np.inf, np.float32)
         allowed_R = self.allowed(split) if candidates_N is None else self._allowed(candidates_N)
-        asks = asks_of(split, scenario)
-        for place, users, names, excluded in self.batches(split.train, asks, repeats):
+        return self.fused(split.train, asks_of(split, scenario), num, repeats, allowed_R, weights)
+
+    def fused(
+        self,
+        log: Interactions,
+        asks: Sequence[Ask],
+        num: int,
+        repeats: Repeats,
+        allowed_R: BoolArray,
+        weights: Mapping[str, float] | None = None,
+    ) -> tuple[Int64Array, Float32Array]:
+        """The slate of each ask, as `slates` gives them."""
+        topk_AK = np.full((len(asks), num), -1, np.int64)
+        scores_AK = np.full((len(asks), num), -np.inf, np.float32)
+        for place, users, names, excluded in self.batches(log, asks, repeats):
             cold = [ask.past.stop == ask.past.start for ask in asks[place : place + len(names)]]
             asked = [
                 dict(weights) if weights else self.snapshot.resolve(name, {}, is_cold=is_cold)
@@ -110,10 +121,10 @@ class Ranker:
             found = self.snapshot.recommend(
                 users, self.space, self.table, num, weights=asked, allowed_R=allowed_R, excluded=excluded
             )
-            for b, candidates in enumerate(found):
-                topk_UK[place + b, : len(candidates.rows_C)] = self.back_R[candidates.rows_C]
-                scores_UK[place + b, : len(candidates.rows_C)] = candidates.scores_C
-        return topk_UK, scores_UK
+            for a, candidates in enumerate(found, start=place):
+                topk_AK[a, : len(candidates.rows_C)] = self.back_R[candidates.rows_C]
+                scores_AK[a, : len(candidates.rows_C)] = candidates.scores_C
+        return topk_AK, scores_AK
 
     def source_lists(
         self, log: Interactions, asks: Sequence[Ask], known: Split, repeats: Repeats

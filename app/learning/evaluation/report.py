@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.learning.evaluation.calibration import calibration_of
 from app.learning.evaluation.compare import Judged, differences, judge, sign_test
 from app.learning.evaluation.ours import OurLists, Wanted
 from app.learning.evaluation.peers.running import PeerLists
@@ -40,7 +41,7 @@ class Ranked:
 
 
 def report_of(material: Material, progress: Progress) -> dict[str, Json]:
-    """{"models", "differences", "skipped", "new_items", "details"}."""
+    """{"models", "differences", "skipped", "new_items", "calibration", "details"}: the last four only where ours ran."""
     wanted, text_NT = material.wanted, material.text_NT
     ranked = _ranked(material)
     U = len(wanted.judged.users)
@@ -65,6 +66,9 @@ def report_of(material: Material, progress: Progress) -> dict[str, Json]:
     if material.ours is not None:
         report["details"] = dict(material.ours.details)
         report["differences"] = _differences(judged, ranked, wanted, text_NT)
+        report["calibration"] = calibration_of(
+            material.ours.calibration, material.ours.everyone[:U], material.ours.scores[:U], wanted.judged
+        )
         report["new_items"] = _new_items(material.ours, wanted)
     return report
 

@@ -102,6 +102,11 @@ def difference_lines(report: Mapping[str, Any]) -> list[str]:
                 f"{seeds['mean']['high']:+.4f}), the same sign in {seeds['same_sign']}: {seeds['verdict']}"
             )
         lines.append(line)
+    if calibration := report.get("calibration"):
+        lines.append(
+            f"calibration of {OURS}'s ten: hit rate {calibration['hit_rate']:.4f}, predicted {calibration['mean_chance']:.4f}, "
+            f"ECE {calibration['ece@10_bins']:.4f} (10 bins of equal mass), {calibration['ece@15_bins']:.4f} (15)"
+        )
     return lines
 
 
