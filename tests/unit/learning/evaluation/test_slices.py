@@ -46,7 +46,9 @@ def test_users_are_sliced_by_their_training_events(data: Interactions, monkeypat
     }
 
 
-def test_items_are_sliced_by_theirs_and_other_targets_do_not_count(data: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_are_sliced_by_theirs_and_other_targets_do_not_count(
+    data: Interactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slices, "MIN_SLICE_USERS", 1)
     train = temporal(data).train
     rare, known = data.item_ids.index("i7"), data.item_ids.index("i0")
