@@ -140,6 +140,9 @@ def evaluate(
         ),
     ] = "",
     json: Annotated[Path | None, typer.Option(help="Write the whole report here")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with tables and plots here (one file, offline)")
+    ] = None,
     dump: Annotated[Path | None, typer.Option(help="Write the top 20 of every user here (parquet)")] = None,
 ) -> None:
     """Train on a split's past, rank the whole catalogue, print the figures beside the peers'. Needs no database."""
@@ -164,7 +167,7 @@ def evaluate(
     if ablate:
         run_ablation(settings, data, config, names_in(ablate), json)
     else:
-        run_evaluation(settings, data, config, json, dump)
+        run_evaluation(settings, data, config, json, dump, html)
 
 
 @keys_app.command("create")

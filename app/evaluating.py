@@ -14,8 +14,10 @@ from app.catalogue.loading import open_shop
 from app.console import console, progress_bar
 from app.encoding.cache import FileVectorCache
 from app.encoding.encoder import Encoder
+from app.errors import BadData
 from app.learning.evaluation.ablation import ablate
-from app.learning.evaluation.evaluate import EvaluateConfig, evaluate, fit_config, kept_interactions
+from app.learning.evaluation.evaluate import OURS, EvaluateConfig, evaluate, fit_config, kept_interactions
+from app.learning.evaluation.html_report import html_report
 from app.learning.evaluation.table import ablation_table, difference_lines, tables
 from app.learning.inputs import encode_inputs
 from app.settings import Settings
@@ -25,8 +27,16 @@ WIDE = 170
 
 
 def run_evaluation(
-    settings: Settings, data: Path, config: EvaluateConfig, json: Path | None, dump: Path | None
+    settings: Settings,
+    data: Path,
+    config: EvaluateConfig,
+    json: Path | None,
+    dump: Path | None,
+    html: Path | None = None,
 ) -> None:
+    _check_writable(json, dump, html)
+    if dump is not None and OURS not in config.models:
+        raise BadData(f"--dump writes the slates of {OURS}: name it in --models as well")
     encoder = _encoder(settings)
     with progress_bar() as bar:
         result = evaluate(open_shop(data, progress=bar.report), encoder, config, bar.report)
@@ -38,8 +48,19 @@ def run_evaluation(
         paper.print(line, markup=False, soft_wrap=True)
     if json is not None:
         json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    if html is not None:
+        html.write_text(html_report(report), "utf-8")
     if dump is not None and result.topk is not None:
         result.topk.write_parquet(dump)
+
+
+def _check_writable(*paths: Path | None) -> None:
+    """Before the hours, not after them. Raises BadData."""
+    for path in paths:
+        if path is not None and path.is_dir():
+            raise BadData(f"{path} is a folder: name a file to write")
+        if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+            raise BadData(f"{path} cannot be written: the folder {path.parent} does not exist or is not writable")
 
 
 def run_ablation(

@@ -1,0 +1,61 @@
+"""The evaluation report as one HTML page that needs nothing else: style and plots stand inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from app.learning.evaluation import plots
+
+METRICS = (
+    "ndcg@10", "hr@10", "recall@10", "recall@20", "recall@50", "precision@10", "f1@10", "mrr@10", "map@10", "coverage@10",
+    "novelty@10", "diversity@10",
+)  # fmt: skip
+SLICES = {"users": "training events of the user", "items": "training events of the target"}
+
+
+def html_report(report: Mapping[str, Any]) -> str:
+    """report: as `evaluate` gives it, with "command" and "peak_memory_mib"."""
+    with plots.style():
+        drawn = _plots(report)
+    return _template().render(report=report, metrics=METRICS, slices=SLICES, plots=drawn, ours=plots.OURS)
+
+
+def _plots(report: Mapping[str, Any]) -> dict[str, Markup]:
+    """Plot name -> SVG; only those there is material for."""
+    models = report["models"]
+    drawn = {"models": plots.models_plot(models)}
+    if report.get("differences"):
+        drawn["differences"] = plots.differences_plot(report["differences"])
+    for kind, label in SLICES.items():
+        if len(next(iter(models.values()))[kind]) > 1:
+            drawn[kind] = plots.slices_plot(models, kind, label)
+    if plots.OURS in models and len(models) > 1 and models[plots.OURS]["scenarios"]:
+        drawn["scenarios"] = plots.scenarios_plot(models)
+    if report.get("calibration"):
+        drawn["calibration"] = plots.calibration_plot(report["calibration"])
+    return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704  drawn by us, names are escaped by matplotlib
+
+
+def _template() -> jinja2.Template:
+    source = resources.files("app.learning.evaluation").joinpath("report.html.jinja").read_text("utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["figure"] = _figure
+    return environment.from_string(source)
+
+
+def _figure(value: Mapping[str, Any] | None, signed: bool = False) -> str:
+    """A mean with its interval behind it."""
+    if not value or value["mean"] is None:
+        return "–"
+    mark = "+.4f" if signed else ".4f"
+    text = format(value["mean"], mark)
+    if value.get("low") is None:
+        return text
+    return f"{text} [{format(value['low'], mark)}, {format(value['high'], mark)}]"
