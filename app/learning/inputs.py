@@ -5,11 +5,13 @@ Shapes: N items, U users, S scenarios, T text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from app.catalogue.records import items_of, users_of
 from app.encoding.encoder import Encoder
@@ -17,7 +19,35 @@ from app.features.items import ItemFeatures, ItemVocabulary
 from app.features.texts import item_text, scenario_text, user_text
 from app.learning.dataset import Interactions
 from app.scenarios.scenario import Scenario
-from app.types import Float32Array, Progress
+from app.types import BoolArray, Float32Array, Int32Array, Progress
+
+SLICE = 20_000  # users that are objects at a time
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """A [R, T] matrix whose rows repeat, each different one held once: half a million users without a profile cost 2 MB."""
+
+    different_DT: Float32Array
+    place_R: Int32Array
+
+    @classmethod
+    def encoded(cls, texts: Iterable[str], encoder: Encoder) -> TextRows:
+        place_of: dict[str, int] = {}
+        place_R = np.fromiter((place_of.setdefault(text, len(place_of)) for text in texts), np.int32)
+        return cls(encoder.encode(list(place_of)), place_R)
+
+    def __len__(self) -> int:
+        return len(self.place_R)
+
+    def __getitem__(self, rows: NDArray[np.integer] | Sequence[int]) -> Float32Array:
+        taken: Float32Array = self.different_DT[self.place_R[rows]]
+        return taken
+
+    @property
+    def says_something_R(self) -> BoolArray:
+        said_D: BoolArray = np.any(self.different_DT, axis=1)
+        return said_D[self.place_R]
 
 
 @dataclass(frozen=True)
@@ -28,7 +58,7 @@ class Inputs:
     text_NT: Float32Array
     features: ItemFeatures
     vocabulary: ItemVocabulary
-    profile_UT: Float32Array
+    profile_UT: TextRows
     scenario_text_ST: Float32Array
 
 
@@ -56,13 +86,13 @@ def encode_inputs(
     """
     items = items_of(shop.items)
     vocabulary = vocabulary or ItemVocabulary.fit(items)
-    profiles = {user.user_id: user_text(user) for user in users_of(shop.users)}
+    profiles = {user.user_id: user_text(user) for part in shop.users.iter_slices(SLICE) for user in users_of(part)}
     described = [(scenarios or {}).get(name) or Scenario(name=name, description="") for name in data.scenarios]
     return Inputs(
         item_frame=shop.items,
         text_NT=encoder.encode([item_text(item) for item in items], progress),
         features=vocabulary.rows(items),
         vocabulary=vocabulary,
-        profile_UT=encoder.encode([profiles.get(user_id, "") for user_id in data.user_ids]),
+        profile_UT=TextRows.encoded((profiles.get(user_id, "") for user_id in data.user_ids), encoder),
         scenario_text_ST=encoder.encode([scenario_text(scenario) for scenario in described]),
     )

@@ -108,7 +108,7 @@ class Trainer:
         self._loss_name = chosen if config.loss == "auto" else config.loss
         self._count_N = torch.from_numpy(self.data.item_counts_N)
         self._id_N = torch.where(self._count_N > 0, torch.arange(1, N + 1), 0)
-        self._has_profile_U = np.abs(inputs.profile_UT).sum(1) > 0
+        self._has_profile_U = inputs.profile_UT.says_something_R
         self._weight_E = torch.from_numpy(self._target_weights())
         self._optimiser = torch.optim.AdamW(_parameter_groups(towers, config.weight_decay), lr=config.learning_rate)
 
@@ -191,7 +191,8 @@ class Trainer:
         data, inputs = self.data, self.inputs
         arrays = [getattr(data, name) for name in ("user_E", "item_E", "kind_E", "scenario_E", "at_E", "weight_E")]
         features = [getattr(inputs.features, column) for column in inputs.features.__dataclass_fields__]
-        texts = [inputs.text_NT, inputs.profile_UT, inputs.scenario_text_ST]
+        profiles = (inputs.profile_UT.different_DT, inputs.profile_UT.place_R)
+        texts = [inputs.text_NT, *profiles, inputs.scenario_text_ST]
         first = [value for _, value in sorted(self.towers.state_dict().items())]
         return key_of(
             len(data.user_ids), len(data.item_ids), *arrays, *features, *texts, *first,
