@@ -14,6 +14,7 @@ the linear sources and a few steps of the towers.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -86,17 +87,22 @@ class Contest:
 
     def fitted(self, at: float) -> tuple[Snapshot, float]:
         data, inputs = self._known(at)
-        return timed(lambda: fit(data, inputs, self.config, no_progress))
+        return timed(lambda: fit(data, inputs, self.config, tell))
 
     def continued(self, snapshot: Snapshot, at: float) -> tuple[Snapshot, float]:
         data, inputs = self._known(at, snapshot)
-        return timed(lambda: continue_from(snapshot, data, inputs, self.config, no_progress))
+        return timed(lambda: continue_from(snapshot, data, inputs, self.config, tell))
 
     def _known(self, at: float, warm: Snapshot | None = None) -> tuple[object, Inputs]:
         shop = self.shop.until(at)
         data = interactions(shop)
         vocabulary = warm.vocabulary if warm is not None else None
         return data, encode_inputs(shop, data, self.shop.encoder, no_progress, vocabulary=vocabulary)
+
+
+def tell(stage: str, done: float, note: str = "") -> None:
+    if note:
+        print(f"  {time.process_time():8.1f}  {stage}: {note}", file=sys.stderr, flush=True)
 
 
 def timed(work: Callable[[], Snapshot]) -> tuple[Snapshot, float]:
@@ -167,6 +173,9 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=7, help="days whose events are the targets")
     parser.add_argument("--full-every", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=0, help="of full fits; 0: by size")
+    parser.add_argument(
+        "--no-guard", action="store_true", help="leave the guard out of the full fits, which makes them cheaper"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -174,7 +183,9 @@ def main() -> None:
     if given.events:
         data = ShopData(data.items, data.users, data.events.filter(pl.col("type").is_in(given.events.split(","))))
     encoder = Encoder(cache=FileVectorCache(cache_folder()))
-    config = FitConfig(training=TrainingConfig(epochs=given.epochs, seed=given.seed), encoder_key=encoder.key)
+    config = FitConfig(
+        training=TrainingConfig(epochs=given.epochs, seed=given.seed), encoder_key=encoder.key, guard=not given.no_guard
+    )
     report = run(Shop(data, encoder), config, given.days, given.horizon, given.full_every)
     settings = {
         name: str(value) if isinstance(value, Path) else value for name, value in vars(given).items() if name != "json"
