@@ -113,6 +113,8 @@ async def _run_here(worker: Worker, job: Job) -> bool:
 
         def draw(progress: JobProgress) -> None:
             bar.move(progress.stage, progress.fraction, progress.eta_seconds())
+            for line in progress.take_unseen():
+                bar.note(line)
 
         return await worker.run_one(job.job_id, draw)
 

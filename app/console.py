@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +17,7 @@ from app.learning.evaluation.transfer_table import transfer_table
 from app.learning.jobs import FINISHED, Job, JobStore
 
 WATCH_SECONDS = 0.5
+MIN_DONE_FOR_ETA = 0.03
 console = Console(highlight=False, soft_wrap=True)
 error_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -37,17 +39,18 @@ class Bar:
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._task = bar.add_task("starting", total=1.0)
-        self._stage = ""
+        self._stage, self._since = "", time.monotonic()
 
     def report(self, stage: str, done: float, note: str = "") -> None:
-        """A `Progress` for work in this process."""
-        self.move(stage, done)
+        """A `Progress` for work in this process; the time left is that of the stage."""
+        has_begun = stage == self._stage and done >= MIN_DONE_FOR_ETA
+        self.move(stage, done, (time.monotonic() - self._since) * (1 - done) / done if has_begun else None)
         if note:
             self.note(f"{stage}: {note}")
 
     def move(self, stage: str, done: float, eta_seconds: float | None = None) -> None:
         if stage != self._stage:
-            self._stage = stage
+            self._stage, self._since = stage, time.monotonic()
             if not self._bar.console.is_terminal:
                 self._bar.console.print(f"{escape(stage)} …")
         eta = f", {eta_seconds:.0f} s left" if eta_seconds is not None else ""
@@ -66,15 +69,27 @@ def progress_bar() -> Iterator[Bar]:
 
 async def watch_job(jobs: JobStore, job_id: str) -> Job:
     """Draw a job that another process runs, until it has ended. Raises NotFound."""
+    shown: tuple[str, ...] = ()
     with progress_bar() as bar:
         while True:
             job = await jobs.get(job_id)
             if job is None:
                 raise NotFound(f"job {job_id} is gone", code="job_not_found")
             bar.move(job.stage or job.state, job.progress, job.eta_seconds)
+            for line in lines_behind(shown, job.log_tail):
+                bar.note(line)
+            shown = job.log_tail
             if job.state in FINISHED:
                 return job
             await asyncio.sleep(WATCH_SECONDS)
+
+
+def lines_behind(shown: Sequence[str], tail: Sequence[str]) -> Sequence[str]:
+    """What a tail that may have lost lines at its front has got since it was last shown."""
+    for overlap in range(min(len(shown), len(tail)), 0, -1):
+        if list(shown[-overlap:]) == list(tail[:overlap]):
+            return tail[overlap:]
+    return tail
 
 
 def show_ending(job: Job) -> bool:

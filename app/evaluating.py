@@ -46,6 +46,7 @@ def run_evaluation(
         paper.print(part)
     for line in difference_lines(report):
         paper.print(line, markup=False, soft_wrap=True)
+    paper.print(f"peak memory {report['peak_memory_mib']:,} MiB")
     if json is not None:
         json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     if html is not None:

@@ -24,6 +24,7 @@ class JobProgress:
         self._stages = dict(stages)
         self._started = time.monotonic()
         self._log: deque[str] = deque(maxlen=LOG_TAIL_LINES)
+        self._unseen: deque[str] = deque(maxlen=LOG_TAIL_LINES)
         self._stop = threading.Event()
         self.stage = "starting"
         self.fraction = 0.0
@@ -37,6 +38,7 @@ class JobProgress:
                 self.fraction = max(self.fraction, self._whole(stage, min(max(done, 0.0), 1.0)))
             if note:
                 self._log.append(f"{stage}: {note}")
+                self._unseen.append(f"{stage}: {note}")
 
     def stop(self) -> None:
         """Make the next report of the training raise Cancelled."""
@@ -57,6 +59,13 @@ class JobProgress:
         with self._lock:
             lines = list(self._log)
             self._log.clear()
+        return lines
+
+    def take_unseen(self) -> list[str]:
+        """The same lines once more, for whoever draws them."""
+        with self._lock:
+            lines = list(self._unseen)
+            self._unseen.clear()
         return lines
 
     def _whole(self, stage: str, done: float) -> float:

@@ -10,6 +10,7 @@ model that has not seen the future it is judged on.
 
 from __future__ import annotations
 
+import resource
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -171,7 +172,8 @@ def _publish(final: Snapshot, trial: Snapshot, publish: Callable[[Path, str], No
         trial.save(directory / TRIAL)
         progress("publish", 0.5, f"artifact of {sum(p.stat().st_size for p in directory.rglob('*')) / 2**20:.1f} MiB")
         publish(directory, final.version)
-    progress("publish", 1.0, f"version {final.version}")
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    progress("publish", 1.0, f"version {final.version}; peak memory of this process {peak_mib:,.0f} MiB")
 
 
 def _version(job: Job, final: Snapshot, metrics: Mapping[str, Json], ruling: Ruling) -> ModelVersion:

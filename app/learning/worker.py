@@ -90,7 +90,7 @@ class Worker:
     ) -> bool:
         """Run the queued job (or only the named one) to its end. False if there was none to take.
 
-        on_progress: called at every heartbeat.
+        on_progress: called at every heartbeat and at the end.
         """
         await self._deps.jobs.fail_expired()
         job = await self._deps.jobs.claim(self.worker_id, job_id)
@@ -105,6 +105,8 @@ class Worker:
             heart.cancel()
             await asyncio.gather(heart, return_exceptions=True)
         await self._finish(job, progress, ending)
+        if on_progress:
+            on_progress(progress)
         return True
 
     async def _run(self, job: Job, progress: JobProgress) -> Ending:
@@ -118,7 +120,10 @@ class Worker:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
             if work.cancelled() or work.result().state == "cancelled":
-                return Ending("failed", error="the worker was stopped; start the retraining again")
+                return Ending(
+                    "failed",
+                    error="the worker was stopped; start the retraining again, it goes on from its last checkpoint",
+                )
         return work.result()
 
     async def _train(self, job: Job, progress: JobProgress) -> Ending:

@@ -172,7 +172,7 @@ async def test_a_stopped_worker_fails_its_job_at_once(engine: AsyncEngine) -> No
     await asyncio.wait_for(running, 3.0)
     ended = await bench.read(job.job_id)
     assert ended.state == "failed"
-    assert ended.error == "the worker was stopped; start the retraining again"
+    assert ended.error == "the worker was stopped; start the retraining again, it goes on from its last checkpoint"
 
 
 async def test_a_training_that_does_not_listen_is_left_behind(

@@ -53,3 +53,12 @@ def test_eta_comes_with_the_first_real_progress() -> None:
     eta = progress.eta_seconds()
     assert eta is not None
     assert eta >= 0.0
+
+
+def test_whoever_draws_sees_every_line_that_the_log_takes() -> None:
+    progress = JobProgress(STAGES)
+    progress("train", 0.5, "epoch 1")
+    assert progress.take_log() == progress.take_unseen() == ["train: epoch 1"]
+    progress("train", 0.6, "epoch 2")
+    assert progress.take_unseen() == ["train: epoch 2"]
+    assert progress.take_unseen() == []
