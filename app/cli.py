@@ -139,6 +139,13 @@ def evaluate(
             help="Instead: parts of the towers switched off in turn: text,loss,history, one variant by its name, or all"
         ),
     ] = "",
+    compare_scenarios: Annotated[
+        str,
+        typer.Option(help="Instead: models by how they use the scenario; pooled,feature,separate,full,random or all"),
+    ] = "",
+    leave_scenario_out: Annotated[
+        str, typer.Option(help="Instead: serve scenarios by their words, trained without their events; names or all")
+    ] = "",
     json: Annotated[Path | None, typer.Option(help="Write the whole report here")] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a page with tables and plots here (one file, offline)")
@@ -164,7 +171,16 @@ def evaluate(
         tuning_seconds=tuning_seconds,
         training=TrainingConfig(epochs=epochs),
     )
-    if ablate:
+    if compare_scenarios or leave_scenario_out:
+        from app.studying import run_comparison, run_leave_out
+
+        if compare_scenarios:
+            run_comparison(
+                settings, data, config, () if compare_scenarios == "all" else names_in(compare_scenarios), json
+            )
+        else:
+            run_leave_out(settings, data, config, names_in(leave_scenario_out), json)
+    elif ablate:
         run_ablation(settings, data, config, names_in(ablate), json)
     else:
         run_evaluation(settings, data, config, json, dump, html)

@@ -37,16 +37,16 @@ def run_evaluation(
     _check_writable(json, dump, html)
     if dump is not None and OURS not in config.models:
         raise BadData(f"--dump writes the slates of {OURS}: name it in --models as well")
-    encoder = _encoder(settings)
+    encoder = encoder_of(settings)
     with progress_bar() as bar:
         result = evaluate(open_shop(data, progress=bar.report), encoder, config, bar.report)
-    report = result.report | _provenance()
-    paper = _paper()
+    report = result.report | provenance()
+    sheet = paper()
     for part in tables(report):
-        paper.print(part)
+        sheet.print(part)
     for line in difference_lines(report):
-        paper.print(line, markup=False, soft_wrap=True)
-    paper.print(f"peak memory {report['peak_memory_mib']:,} MiB")
+        sheet.print(line, markup=False, soft_wrap=True)
+    sheet.print(f"peak memory {report['peak_memory_mib']:,} MiB")
     if json is not None:
         json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     if html is not None:
@@ -67,29 +67,29 @@ def _check_writable(*paths: Path | None) -> None:
 def run_ablation(
     settings: Settings, data: Path, config: EvaluateConfig, groups: tuple[str, ...], json: Path | None
 ) -> None:
-    encoder = _encoder(settings)
+    encoder = encoder_of(settings)
     with progress_bar() as bar:
         shop = open_shop(data, progress=bar.report)
         kept = kept_interactions(shop, config)
         inputs = encode_inputs(shop, kept, encoder, bar.report)
-        report = ablate(kept, inputs, fit_config(config, encoder), groups, bar.report) | _provenance()
-    _paper().print(ablation_table(report))
+        report = ablate(kept, inputs, fit_config(config, encoder), groups, bar.report) | provenance()
+    paper().print(ablation_table(report))
     if json is not None:
         json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
 
 
-def _encoder(settings: Settings) -> Encoder:
+def encoder_of(settings: Settings) -> Encoder:
     return Encoder(settings.encoder, settings.encoder_dtype, FileVectorCache(cache_folder()))
 
 
-def _provenance() -> dict[str, Json]:
+def provenance() -> dict[str, Json]:
     return {
         "command": "duoscene " + " ".join(sys.argv[1:]),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
 
 
-def _paper() -> Console:
+def paper() -> Console:
     return console if console.is_terminal else Console(width=WIDE, highlight=False)  # a pipe has no edge to wrap at
 
 

@@ -177,14 +177,21 @@ def _calibrated(ranker: Ranker, data: Interactions, inner: Split, config: FitCon
 
 
 def _fit_fusion(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> tuple[Fusion, dict[str, float]]:
+    """The whole shop's weights on one slate per user; a scenario's on all slates that are judged there: those of the users last
+    seen in it, against all they want, and those of the users who want something there, against that."""
     asks, targets, log = asks_of(inner), list(inner.targets), inner.train
     if config.fusion_cases == "next_event" and config.protocol == "temporal":
         asks, targets = _next_events(data, inner, config)
         log = data
-    lists = ranker.source_lists(log, asks, inner, config.repeats)
+    num_shop = len(asks)
     cold = ranker.source_lists(log, without_history(asks), inner, config.repeats)
+    cold_table = RankTable(cold, targets, SOURCE_NAMES)
+    if log is inner.train:
+        for of_scenario, wanted in split_cases(inner).values():
+            asks, targets = asks + of_scenario, targets + wanted
+    lists = ranker.source_lists(log, asks, inner, config.repeats)
     names = [log.scenarios[ask.scenario] for ask in asks]
-    return fit_fusion(RankTable(lists, targets, SOURCE_NAMES), names, RankTable(cold, targets, SOURCE_NAMES))
+    return fit_fusion(RankTable(lists, targets, SOURCE_NAMES), names, cold_table, num_shop)
 
 
 def extend(

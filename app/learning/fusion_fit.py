@@ -69,17 +69,18 @@ class RankTable:
 
 
 def fit_fusion(
-    table: RankTable, scenario_U: Sequence[str], cold: RankTable | None = None
+    table: RankTable, scenario_U: Sequence[str], cold: RankTable | None = None, num_shop: int | None = None
 ) -> tuple[Fusion, dict[str, float]]:
     """Weights for the whole shop (""), then for each scenario with enough cases, then for people without a history.
 
     Also returns NDCG@10 of each source alone and fused. Coordinate ascent over GRID from the prior and from each single source,
     so that the result is never worse on validation than the best single source, but for MIN_TOWER_SHARE.
-    cold: the same cases asked without the history.
+    cold: the same cases asked without the history. num_shop: how many of the cases, from the first on, stand for the whole shop;
+    none given: all.
     """
     if not len(table):
         return Fusion(), {}
-    whole, table = table, table.subset(np.arange(min(len(table), MAX_SHOP_CASES)))
+    whole, table = table, table.subset(np.arange(min(len(table) if num_shop is None else num_shop, MAX_SHOP_CASES)))
     report = {name: table.ndcg(alone, RANK_CONSTANTS[1]) for name, alone in _alone(table).items()}
     tried = {constant: _climb(table, constant) for constant in RANK_CONSTANTS}
     constant = max(tried, key=lambda k: tried[k][0])

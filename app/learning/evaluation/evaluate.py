@@ -26,6 +26,7 @@ from app.learning.fit import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.splits import Protocol, Repeats, Split, split
 from app.learning.training import TrainingConfig
+from app.scenarios.defaults import READY_MADE
 from app.types import Json, Progress
 
 OURS = "duoscene"
@@ -75,7 +76,7 @@ def evaluate(shop: EventfulShop, encoder: Encoder, config: EvaluateConfig, progr
     ours: OurLists | None = None
     text_NT = np.zeros((len(data.item_ids), 1), np.float32)
     if OURS in config.models:
-        inputs = encode_inputs(shop, data, encoder, progress)
+        inputs = encode_inputs(shop, data, encoder, progress, READY_MADE)
         text_NT, ours = inputs.text_NT, _run_ours(data, inputs, encoder, wanted, config, progress)
     progress("report", 0.0)
     report = report_of(Material(wanted, peers, ours, text_NT, config.models), progress)

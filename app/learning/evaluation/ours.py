@@ -105,6 +105,7 @@ def _fit(
     details: dict[str, Json] = {
         "encoder": manifest.encoder,
         "fusion": dict(manifest.fusion),
+        "transfer": dict(manifest.transfer),
         "sources": {name: dict(parameters) for name, parameters in manifest.sources.items()},
         "training": dict(manifest.training),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

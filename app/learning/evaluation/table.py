@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from app.learning.evaluation.transfer_table import transfer_table
+
 SHOWN = ("ndcg@10", "hr@10", "recall@10", "recall@50", "mrr@10", "coverage@10", "novelty@10", "diversity@10")
 MAIN = "ndcg@10"
 OURS = "duoscene"
@@ -19,6 +21,9 @@ def tables(report: Mapping[str, Any]) -> Iterator[Table]:
     yield from _scenario_table(report)
     if report.get("new_items"):
         yield _new_items_table(report["new_items"])
+    transfer = transfer_table(report.get("details", {}).get("transfer", {}).get("report", {}))
+    if transfer is not None:
+        yield transfer
 
 
 def model_table(report: Mapping[str, Any]) -> Table:
