@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +29,17 @@ CONFIG = TrainingConfig(epochs=5, seed=4)
 Score = Callable[[TowerRunner], float]
 
 
-@pytest.fixture(scope="module")
-def material() -> tuple[Interactions, Inputs]:
+def make() -> tuple[Interactions, Inputs]:
     rows = [
         (f"u{user}", f"thing {(user * 3 + n * 5) % 11}", float(user * 7 + n)) for user in range(30) for n in range(8)
     ]
     data = interactions(shop(rows))
     return data, encode_inputs(shop(rows), data, Encoder(), no_progress)
+
+
+@pytest.fixture(scope="module")
+def material() -> tuple[Interactions, Inputs]:
+    return make()
 
 
 def train(
@@ -84,6 +91,30 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
     assert resumed_log.losses == whole_log.losses
     assert resumed_log.scores == whole_log.scores
     assert resumed_log.best_epoch == whole_log.best_epoch == (3 if is_judged else 5)
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def die_in_epoch(number: int, folder: str) -> None:
+    """Runs in a process of its own, and ends it the hard way."""
+
+    def kill(stage: str, done: float, note: str = "") -> None:
+        if note.startswith(f"epoch {number}/"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train(make(), CONFIG, kill, Checkpoints(Path(folder)))
+
+
+def test_a_killed_process_leaves_what_the_next_one_goes_on_from(
+    material: tuple[Interactions, Inputs], tmp_path: Path
+) -> None:
+    code = f"from tests.unit.learning.test_checkpoint import die_in_epoch; die_in_epoch(2, {str(tmp_path)!r})"
+    environment = os.environ | {"PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    died = subprocess.run([sys.executable, "-c", code], env=environment, check=False, timeout=120)
+    assert died.returncode == -signal.SIGKILL
+    told = StopAfter(0)
+    resumed, _ = train(material, CONFIG, told, Checkpoints(tmp_path))
+    assert told.notes[0] == "goes on from a checkpoint after epoch 2"
+    whole, _ = train(material, CONFIG)
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
