@@ -85,16 +85,19 @@ def in_batch_softmax(
 
 
 def sample_negatives(
-    target_T: Tensor, item_count_N: Tensor, generator: torch.Generator, num_uniform: int = UNIFORM_NEGATIVES
-) -> tuple[Tensor, Tensor, Tensor]:
+    target_T: Tensor, item_count_N: Tensor, generator: torch.Generator, num_uniform: int = UNIFORM_NEGATIVES,
+    hard_H: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Items M (unique), place of each target among them [T], and log_q_M.
 
     The batch's targets are each other's negatives, and num_uniform items are drawn beside them, so that items which are
-    never a target are pushed away as well.
+    never a target are pushed away as well. hard_H: further items, of which the correction knows nothing, so they weigh in full.
     """
     N = len(item_count_N)
     uniform = torch.randint(0, N, (num_uniform,), generator=generator)
-    items_M, place = torch.unique(torch.cat([target_T, uniform]), return_inverse=True)
+    items_M, place = torch.unique(
+        torch.cat([target_T, uniform, target_T[:0] if hard_H is None else hard_H]), return_inverse=True
+    )
     share_M = item_count_N[items_M].float() / item_count_N.sum().clamp(min=1)
     draws = len(target_T) * share_M + num_uniform / N
     return items_M, place[: len(target_T)], torch.log(-torch.expm1(-draws))

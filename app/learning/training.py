@@ -55,6 +55,7 @@ class TrainingConfig:
     predict_repeats: bool = False  # is an item the user already had worth predicting?
     loss: Loss = "auto"
     logq_alpha: float = LOGQ_ALPHA
+    hard_negatives: int = 0  # of the sampled loss: for so many of a batch's targets, the item nearest to each
 
 
 @dataclass
@@ -201,6 +202,8 @@ class Trainer:
 
     def _epoch(self, progress: Progress, epoch: int, epochs: int) -> float:
         self.towers.train()
+        if self.config.hard_negatives:
+            self._look_up()
         all_batches = batches(self._windows(), EVENTS_PER_BATCH, self._rng)
         total, num_batches = 0.0, len(all_batches)
         for step, events_BL in enumerate(all_batches):
@@ -240,7 +243,11 @@ class Trainer:
             negative_TC = torch.randint(0, len(item_ND), target_TC.shape, generator=self._generator)
             return bce(user_TCD, item_ND, target_TC, weight_TC, self.towers.temperature, negative_TC)
         place_M, target_T, log_q_M = sample_negatives(
-            item_T, self._count_N, self._generator, UNIFORM_NEGATIVES if self._loss_name == "sampled" else 0
+            item_T,
+            self._count_N,
+            self._generator,
+            UNIFORM_NEGATIVES if self._loss_name == "sampled" else 0,
+            self._hard(item_T),
         )
         rows, place = torch.unique(
             torch.cat(
@@ -255,6 +262,22 @@ class Trainer:
         items_MD = vectors[place[: len(place_M)]]
         tau, alpha = self.towers.temperature, self.config.logq_alpha
         return in_batch_softmax(user_TCD, items_MD, target_TC, weight_TC, tau, log_q_M, alpha)
+
+    @torch.no_grad()
+    def _look_up(self) -> None:
+        """Item vectors [N, D] as they stand now, for `_hard` to search in."""
+        self.towers.eval()
+        self._near_ND = self.item_vectors()
+        self.towers.train()
+
+    def _hard(self, target_T: Tensor) -> Tensor | None:
+        """Items [H] that are hardest to tell from some of the targets: the nearest in the index of the epoch's start."""
+        if not self.config.hard_negatives:
+            return None
+        chosen_H = target_T[torch.randint(0, len(target_T), (self.config.hard_negatives,), generator=self._generator)]
+        likeness_HN = self._near_ND[chosen_H] @ self._near_ND.T
+        nearest_H: Tensor = likeness_HN.scatter_(1, chosen_H[:, None], -math.inf).argmax(1)
+        return nearest_H
 
     def _strangers(self, events_T: Int64Array, num_windows: int) -> Int64Array:
         """Places [C] of some targets to be predicted once more, from the profile alone: a few for each window with a profile."""

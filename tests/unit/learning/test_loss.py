@@ -67,3 +67,11 @@ def test_sampled_items_hold_every_target_and_their_true_chance() -> None:
         seen[items.numpy()] += 1
     expected = torch.exp(log_q[items >= 3]).mean().item()
     assert seen[3:].mean() / 200 == pytest.approx(expected, rel=0.02)
+
+
+def test_hard_negatives_stand_beside_the_others() -> None:
+    drawn, hard = torch.tensor([0, 1, 0]), torch.tensor([7, 9, 7])
+    items, place, log_q = sample_negatives(drawn, torch.ones(10), torch.Generator(), 0, hard)
+    assert items.tolist() == [0, 1, 7, 9]
+    assert torch.equal(items[place], drawn)
+    assert len(log_q) == 4
