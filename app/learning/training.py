@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.learning.auxiliary import scenario_text_loss, user_text_loss
 from app.learning.checkpoint import Checkpoints, key_of
 from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
@@ -56,6 +57,8 @@ class TrainingConfig:
     loss: Loss = "auto"
     logq_alpha: float = LOGQ_ALPHA
     hard_negatives: int = 0  # of the sampled loss: for so many of a batch's targets, the item nearest to each
+    user_text_weight: float = 0.0  # of the auxiliary losses, see `auxiliary`
+    scenario_text_weight: float = 0.0
 
 
 @dataclass
@@ -238,10 +241,11 @@ class Trainer:
             item_ND = self.item_vectors()
             user_TCD = torch.cat([self._users(events_BL, item_ND, None)[target_BL], cold_CD])
             target_TC = torch.cat([item_T, item_T[cold_C]])
+            texts = self._text_losses(events_T, item_ND, item_T, self._count_N)
             if self._loss_name == "full":
-                return full_softmax(user_TCD, item_ND, target_TC, weight_TC, self.towers.temperature)
+                return full_softmax(user_TCD, item_ND, target_TC, weight_TC, self.towers.temperature) + texts
             negative_TC = torch.randint(0, len(item_ND), target_TC.shape, generator=self._generator)
-            return bce(user_TCD, item_ND, target_TC, weight_TC, self.towers.temperature, negative_TC)
+            return bce(user_TCD, item_ND, target_TC, weight_TC, self.towers.temperature, negative_TC) + texts
         place_M, target_T, log_q_M = sample_negatives(
             item_T,
             self._count_N,
@@ -261,7 +265,20 @@ class Trainer:
         target_TC = torch.cat([target_T, target_T[cold_C]])
         items_MD = vectors[place[: len(place_M)]]
         tau, alpha = self.towers.temperature, self.config.logq_alpha
-        return in_batch_softmax(user_TCD, items_MD, target_TC, weight_TC, tau, log_q_M, alpha)
+        texts = self._text_losses(events_T, items_MD, target_T, self._count_N[place_M])
+        return in_batch_softmax(user_TCD, items_MD, target_TC, weight_TC, tau, log_q_M, alpha) + texts
+
+    def _text_losses(self, events_T: Int64Array, item_MD: Tensor, place_T: Tensor, count_M: Tensor) -> Tensor:
+        """The auxiliary losses by their weights; place_T: column of each target among the M items."""
+        user, scenario = self.config.user_text_weight, self.config.scenario_text_weight
+        total = item_MD.new_zeros(())
+        log_share_M = torch.log((count_M + 1.0) / (count_M + 1.0).sum())
+        step = (self.towers, self.inputs, self.data, events_T, item_MD, place_T, log_share_M)
+        if user:
+            total = total + user * user_text_loss(*step, self._rng)
+        if scenario:
+            total = total + scenario * scenario_text_loss(*step)
+        return total
 
     @torch.no_grad()
     def _look_up(self) -> None:
