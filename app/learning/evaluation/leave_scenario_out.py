@@ -51,6 +51,8 @@ def leave_out(
             wrong.append(scenario_ndcg(other_words, part, config.repeats, row))
         if wrong:
             scores["wrong"][name] = {level: np.mean([of[level] for of in wrong], axis=0) for level in (TOWER, FUSED)}
+        figures = ", ".join(f"{model} {of[name][TOWER].mean():.4f}" for model, of in scores.items() if name in of)
+        progress("study", 1.0, f"{name} left out, towers alone: {figures}")
     return scores
 
 
