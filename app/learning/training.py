@@ -29,7 +29,7 @@ from app.learning.loss import (
     in_batch_softmax,
     sample_negatives,
 )
-from app.learning.windows import NOTHING, batches, windows
+from app.learning.windows import NOTHING, Batches, Windows, windows
 from app.model.config import TowerConfig
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
@@ -91,7 +91,7 @@ def num_epochs(data: Interactions, config: TrainingConfig) -> int:
     return int(np.clip(STEPS_WANTED // steps, 8, 40))
 
 
-Cut = Callable[[Interactions, int, np.random.Generator], Int64Array]
+Cut = Callable[[Interactions, int, np.random.Generator], Windows]
 
 
 class Trainer:
@@ -207,7 +207,7 @@ class Trainer:
         self.towers.train()
         if self.config.hard_negatives:
             self._look_up()
-        all_batches = batches(self._windows(), EVENTS_PER_BATCH, self._rng)
+        all_batches = Batches(self._windows(), EVENTS_PER_BATCH, self._rng)
         total, num_batches = 0.0, len(all_batches)
         for step, events_BL in enumerate(all_batches):
             loss = self._loss(events_BL)
@@ -221,12 +221,10 @@ class Trainer:
             progress("train towers", (epoch + step / num_batches) / epochs)
         return total / max(1, num_batches)
 
-    def _windows(self) -> Int64Array:
-        """Windows [W, L] that hold something to predict."""
-        windows_WL = (self._cut or windows)(self.data, self.towers.config.length, self._rng)
-        wanted_WL = (windows_WL != NOTHING) & (self._weight_E.numpy()[np.maximum(windows_WL, 0)] > 0)
-        kept: Int64Array = windows_WL[wanted_WL.any(1)]
-        return kept
+    def _windows(self) -> Windows:
+        """Those that hold something to predict."""
+        found = (self._cut or windows)(self.data, self.towers.config.length, self._rng)
+        return found.holding(self._weight_E.numpy() > 0)
 
     def _loss(self, events_BL: Int64Array) -> Tensor | None:
         target_BL = torch.from_numpy((events_BL != NOTHING) & (self._weight_E.numpy()[np.maximum(events_BL, 0)] > 0))

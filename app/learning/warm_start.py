@@ -1,6 +1,6 @@
 """Incremental retraining: the live towers go on with what happened since, on a catalogue that may have grown or shrunk.
 
-Shapes: E events, U users, W windows, L window length, N items, S scenarios.
+Shapes: E events, U users, W windows, N items, S scenarios.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from app.learning.fit import Choices, FitConfig, assemble
 from app.learning.inputs import Inputs
 from app.learning.sources import fit_sources
 from app.learning.training import Trainer
-from app.learning.windows import NOTHING, windows
+from app.learning.windows import Windows, windows
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
 from app.retrieval.manifest import Manifest
 from app.retrieval.snapshot import Snapshot
-from app.types import Int64Array, Progress
+from app.types import Progress
 
 EPOCHS, RATE = 4, 0.3  # passes over the new events, and the learning rate against a full training's
 REPLAYED = 1.0  # windows of older events for each window of new ones: without them the towers forget
@@ -36,15 +36,15 @@ class NewEvents:
     since: float
     replayed: float = REPLAYED
 
-    def __call__(self, data: Interactions, length: int, rng: np.random.Generator) -> Int64Array:
-        """Event numbers [W, L], as `windows` gives them; none where nothing is new."""
-        fresh_WL = self._fresh(data, length)
-        older_WL = windows(data, length, rng)
-        older_WL = older_WL[data.at_E[older_WL[:, 0]] <= self.since]
-        most = min(len(older_WL), round(self.replayed * len(fresh_WL)))
-        return np.concatenate([fresh_WL, older_WL[np.sort(rng.permutation(len(older_WL))[:most])]])
+    def __call__(self, data: Interactions, length: int, rng: np.random.Generator) -> Windows:
+        """None where nothing is new."""
+        fresh = self._fresh(data, length)
+        older = windows(data, length, rng)
+        older = older.where(data.at_E[older.first_W] <= self.since)
+        most = min(len(older), round(self.replayed * len(fresh)))
+        return fresh.joined(older.where(np.sort(rng.permutation(len(older))[:most])))
 
-    def _fresh(self, data: Interactions, length: int) -> Int64Array:
+    def _fresh(self, data: Interactions, length: int) -> Windows:
         end_U, size_U = data.starts_U1[1:], np.diff(data.starts_U1)
         new_U = np.bincount(data.user_E[data.at_E > self.since], minlength=len(size_U))
         users = np.flatnonzero(new_U)
@@ -53,10 +53,9 @@ class NewEvents:
         count = 1 + np.maximum(0, -(-(wanted - length) // step))
         user_W = np.repeat(users, count)
         back_W = np.arange(len(user_W)) - np.repeat(np.cumsum(count) - count, count)
-        first_W = np.maximum(end_U[user_W] - back_W * step - length, data.starts_U1[user_W])
-        columns_WL = first_W[:, None] + np.arange(length)
-        last_W = np.minimum(end_U[user_W] - back_W * step, first_W + length)
-        return np.where(columns_WL < last_W[:, None], columns_WL, NOTHING)
+        last_W = end_U[user_W] - back_W * step
+        first_W = np.maximum(last_W - length, data.starts_U1[user_W])
+        return Windows(first_W, np.minimum(last_W - first_W, length))
 
 
 def fits(manifest: Manifest, encoder_key: str) -> bool:

@@ -36,7 +36,7 @@ def test_every_new_event_stands_behind_its_history() -> None:
     data = log(
         [*history("a", 20, 2), *history("b", 0, 3), *history("c", 30, 0), *history("d", 3, 1), *history("e", 9, 14)]
     )
-    found = NewEvents(SINCE, replayed=0.0)(data, LENGTH, np.random.default_rng(0))
+    found = NewEvents(SINCE, replayed=0.0)(data, LENGTH, np.random.default_rng(0)).events()
     new = set(np.flatnonzero(data.at_E > SINCE).tolist())
     before = dict.fromkeys(new, 0)  # events that stand before it in the window where it sees most
     for row in found:
@@ -56,7 +56,7 @@ def test_older_windows_are_replayed_in_proportion() -> None:
     data = log([row for user in range(40) for row in history(f"u{user:02}", 30, int(user < 4))])
     cut = NewEvents(SINCE, replayed=2.0)
     rng = np.random.default_rng(0)
-    first, second = cut(data, LENGTH, rng), cut(data, LENGTH, rng)
+    first, second = cut(data, LENGTH, rng).events(), cut(data, LENGTH, rng).events()
     is_new = (data.at_E[np.maximum(first, 0)] > SINCE) & (first != NOTHING)
     assert is_new.any(1).sum() == 4
     assert len(first) == len(second) == 4 * 3
@@ -66,7 +66,7 @@ def test_older_windows_are_replayed_in_proportion() -> None:
 
 def test_nothing_new_is_nothing_to_train_on() -> None:
     data = log(history("a", 20, 0))
-    assert NewEvents(SINCE)(data, LENGTH, np.random.default_rng(0)).shape == (0, LENGTH)
+    assert len(NewEvents(SINCE)(data, LENGTH, np.random.default_rng(0))) == 0
 
 
 @pytest.fixture(scope="module")
