@@ -20,8 +20,9 @@ from app.learning.calibration_fit import CALIBRATED_RANKS, fit_calibration
 from app.learning.checkpoint import Checkpoints
 from app.learning.dataset import Interactions
 from app.learning.evaluation.metrics import hits, per_user
-from app.learning.evaluation.rank import Ranker, asks_of
-from app.learning.fusion_fit import RankTable, fit_fusion
+from app.learning.evaluation.rank import Ask, Ranker, asks_of
+from app.learning.fusion_cases import CaseTable
+from app.learning.fusion_fit import fit_fusion
 from app.learning.guard import Guarded, event_cases, guard, split_cases
 from app.learning.inputs import Inputs
 from app.learning.next_events import Cases, next_event_cases, without_history
@@ -39,7 +40,7 @@ from app.retrieval.manifest import Manifest
 from app.retrieval.snapshot import Snapshot
 from app.retrieval.sources import SOURCE_NAMES, Fitted, TwoTowerSource
 from app.retrieval.transfer import Transfer
-from app.types import Json, Progress
+from app.types import Int64Array, Json, Progress
 
 EXTEND_SHARE, EXTEND_RATE = (
     0.25,
@@ -161,9 +162,9 @@ def _guarded(
     return guard(tuned, data, inputs, inner, log, cases, config.repeats, config.training, epochs, progress)
 
 
-def _next_events(data: Interactions, inner: Split, config: FitConfig) -> Cases:
+def _next_events(data: Interactions, inner: Split, config: FitConfig, repeats: Repeats = "exclude") -> Cases:
     known_N = np.bincount(inner.train.item_E, minlength=len(data.item_ids)).astype(np.int64)
-    return next_event_cases(data, inner.now[0], known_N, config.training.seed)
+    return next_event_cases(data, inner.now[0], known_N, config.training.seed, repeats)
 
 
 def _calibrated(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> Calibration:
@@ -180,18 +181,22 @@ def _fit_fusion(ranker: Ranker, data: Interactions, inner: Split, config: FitCon
     """The whole shop's weights on one slate per user; a scenario's on all slates that are judged there: those of the users last
     seen in it, against all they want, and those of the users who want something there, against that."""
     asks, targets, log = asks_of(inner), list(inner.targets), inner.train
-    if config.fusion_cases == "next_event" and config.protocol == "temporal":
+    by_event = config.fusion_cases == "next_event" and config.protocol == "temporal"
+    if by_event:
         asks, targets = _next_events(data, inner, config)
         log = data
+
+    def cases(asked: list[Ask], wanted: list[Int64Array], repeats: Repeats = config.repeats) -> CaseTable:
+        return CaseTable(ranker.source_lists(log, asked, inner, repeats), wanted, SOURCE_NAMES)
+
     num_shop = len(asks)
-    cold = ranker.source_lists(log, without_history(asks), inner, config.repeats)
-    cold_table = RankTable(cold, targets, SOURCE_NAMES)
-    if log is inner.train:
+    cold = cases(without_history(asks), targets)
+    with_repeats = cases(*_next_events(data, inner, config, "allow"), "allow") if by_event else None
+    if not by_event:
         for of_scenario, wanted in split_cases(inner).values():
             asks, targets = asks + of_scenario, targets + wanted
-    lists = ranker.source_lists(log, asks, inner, config.repeats)
     names = [log.scenarios[ask.scenario] for ask in asks]
-    return fit_fusion(RankTable(lists, targets, SOURCE_NAMES), names, cold_table, num_shop)
+    return fit_fusion(cases(asks, targets), names, cold, with_repeats, num_shop)
 
 
 def extend(

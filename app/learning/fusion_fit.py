@@ -1,134 +1,201 @@
-"""Fitting of the fusion: source weights and rank constant per scenario, by NDCG@10 on the validation cut.
+"""Fitting of the fusion: weights and shapes of the sources by the validation cases, per scenario.
 
-Shapes: U users, C candidates of a user (union of the sources), Q sources.
+Three kinds compete by cross-validation over the cases: the best single source, reciprocal-rank fusion (weights by coordinate
+ascent on NDCG@10), and a listwise model (softmax loss over the candidates of a case, non-negative). The simpler one wins a tie.
+
+Shapes: U cases, C candidates, Q sources, V views, P = Q · V parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 
-from app.retrieval.fusion import UNFITTED, Fusion
-from app.types import Float32Array, Int64Array
+from app.learning.fusion_cases import CaseTable
+from app.retrieval.fusion import BY_FLAT_RANK, UNFITTED, VIEWS, Fusion
+from app.types import Float32Array
 
-GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-RANK_CONSTANTS = (5.0, 20.0, 60.0)
+GRID = (0.0, 0.1, 0.3, 1.0, 3.0)
 SWEEPS = 2
-DEPTH = 60  # candidates of each source that the fit looks at
-MAX_SHOP_CASES = 1_500  # for the weights of the whole shop; a scenario has its own
-DISCOUNT = 1.0 / np.log2(np.arange(2, 12))
-MIN_USERS = 50  # a scenario with fewer validation users takes the weights of the whole shop
-MIN_TOWER_SHARE = (
-    0.1  # of the greatest weight: what only words can find (new items, new users) must be able to reach a slate
-)
-MARGIN = 0.002  # relative gain of NDCG@10 below which the earlier (simpler) weights stay
-
-
-class RankTable:
-    """Ranks of every candidate in every source, padded to one array, so that a weighting is judged in a few ms.
-
-    rank_UCQ: 1-based, inf where the source did not bring the candidate. hit_UC: is it a target? ideal_U: DCG of the best list.
-    Only the first DEPTH of each source are kept: what stands deeper hardly ever reaches ten.
-    """
-
-    def __init__(
-        self, lists: Sequence[Mapping[str, Int64Array]], targets: Sequence[Int64Array], sources: Sequence[str]
-    ) -> None:
-        self.sources = tuple(sources)
-        heads = [{name: of_user[name][:DEPTH] for name in sources} for of_user in lists]
-        unions = [np.unique(np.concatenate(list(of_user.values()))) for of_user in heads]
-        shape = (len(lists), max((len(union) for union in unions), default=0))
-        self.rank_UCQ = np.full((*shape, len(sources)), np.inf, np.float32)
-        self.hit_UC = np.zeros(shape, np.bool_)
-        for u, (union, of_user) in enumerate(zip(unions, heads, strict=True)):
-            self.hit_UC[u, : len(union)] = np.isin(union, targets[u])
-            for q, name in enumerate(sources):
-                self.rank_UCQ[u, np.searchsorted(union, of_user[name]), q] = np.arange(1, len(of_user[name]) + 1)
-        gains = np.concatenate([[0.0], np.cumsum(DISCOUNT)])
-        self.ideal_U = gains[[min(len(wanted), 10) for wanted in targets]]
-
-    def __len__(self) -> int:
-        return len(self.ideal_U)
-
-    def subset(self, users: NDArray[np.integer]) -> RankTable:
-        table = object.__new__(RankTable)
-        table.sources = self.sources
-        table.rank_UCQ, table.hit_UC, table.ideal_U = self.rank_UCQ[users], self.hit_UC[users], self.ideal_U[users]
-        return table
-
-    def ndcg(self, weights: Sequence[float], rank_constant: float) -> float:
-        score_UC: Float32Array = (1.0 / (rank_constant + self.rank_UCQ)) @ np.asarray(weights, np.float32)
-        score_UC[score_UC <= 0] = -1.0  # padding, and what only sources of weight 0 brought
-        top = np.argpartition(-score_UC, min(10, score_UC.shape[1] - 1), axis=1)[:, :10]
-        scores = np.take_along_axis(score_UC, top, 1)
-        order = np.take_along_axis(top, np.argsort(-scores, axis=1, kind="stable"), 1)
-        hit = np.take_along_axis(self.hit_UC, order, 1) & (np.take_along_axis(score_UC, order, 1) > 0)
-        return float(((hit * DISCOUNT[: hit.shape[1]]).sum(1) / self.ideal_U).mean())
+FOLDS = 3
+MAX_CASES = 1_500  # for the weights of the whole shop; a scenario has its own
+MIN_CASES = 50  # a scenario with fewer takes the weights of the whole shop
+MARGIN = 0.002  # relative gain of NDCG@10 below which the simpler one stays
+RIDGE = 0.003  # of the listwise loss, towards the prior, on weights of about 1 to 10
+TOWER_SHARES = (0.1, 0.05, 0.02, 0.0)  # of the greatest weight, for what only words can find: see `_with_tower`
+Fit = Callable[[CaseTable], Float32Array]
 
 
 def fit_fusion(
-    table: RankTable, scenario_U: Sequence[str], cold: RankTable | None = None, num_shop: int | None = None
+    table: CaseTable,
+    scenario_U: Sequence[str],
+    cold: CaseTable | None = None,
+    repeats: CaseTable | None = None,
+    num_shop: int | None = None,
 ) -> tuple[Fusion, dict[str, float]]:
-    """Weights for the whole shop (""), then for each scenario with enough cases, then for people without a history.
+    """Weights for the whole shop (""), for each scenario with enough cases, and for two situations. Never worse on the cases
+    than the best single source.
 
-    Also returns NDCG@10 of each source alone and fused. Coordinate ascent over GRID from the prior and from each single source,
-    so that the result is never worse on validation than the best single source, but for MIN_TOWER_SHARE.
-    cold: the same cases asked without the history. num_shop: how many of the cases, from the first on, stand for the whole shop;
-    none given: all.
+    Also returns NDCG@10 of each source alone and of each kind of fusion, cross-validated, and of the one chosen.
+    cold: the same cases asked without the history. repeats: cases in which past items may be shown. num_shop: how many of the
+    cases, from the first on, stand for the whole shop; none given: all.
     """
     if not len(table):
         return Fusion(), {}
-    whole, table = table, table.subset(np.arange(min(len(table) if num_shop is None else num_shop, MAX_SHOP_CASES)))
-    report = {name: table.ndcg(alone, RANK_CONSTANTS[1]) for name, alone in _alone(table).items()}
-    tried = {constant: _climb(table, constant) for constant in RANK_CONSTANTS}
-    constant = max(tried, key=lambda k: tried[k][0])
-    report["fused"], shop = tried[constant]
-    weights = {"": _with_tower(table.sources, shop)}
+    shop = table.subset(np.arange(min(len(table) if num_shop is None else num_shop, MAX_CASES)))
+    report = {name: shop.ndcg(single(shop, q)) for q, name in enumerate(table.sources)}
+    chosen_QV, crossed = choose(shop, {"single": best_single, "rank fusion": rank_fusion, "listwise": listwise})
+    report |= {f"{name}, cross-validated": value for name, value in crossed.items()}
+    shapes_QV = shapes_of(chosen_QV)
+    weights_Q = _with_tower(shop, chosen_QV.sum(1), shapes_QV)
+    report["fused"] = shop.ndcg(weights_Q[:, None] * shapes_QV)
+    weights = {"": _named(table.sources, weights_Q)}
     names = np.asarray(scenario_U)
     for name in sorted(set(scenario_U) - {""}):
-        users = np.flatnonzero(names == name)
-        if len(users) >= MIN_USERS:
-            part = whole.subset(users)
-            own = max((_ascend(part, start, constant) for start in _starts(part, shop)), key=lambda found: found[0])
-            weights[name] = _with_tower(table.sources, own[1])
-    cold_weights = {}
-    if cold is not None:
-        cold = cold.subset(np.arange(min(len(cold), MAX_SHOP_CASES)))
-        report["fused without history"], found = _climb(cold, constant)
-        cold_weights = _with_tower(cold.sources, found)
-    return Fusion(weights, cold_weights, constant), report
+        part = table.subset(names == name)
+        if len(part) >= MIN_CASES:
+            weights[name] = _named(table.sources, _own_weights(part, weights_Q, shapes_QV))
+    situations = {}
+    for situation, cases in (("without history", cold), ("with repeats", repeats)):
+        if cases is not None and len(cases):
+            cases = cases.subset(np.arange(min(len(cases), MAX_CASES)))
+            own_Q = _own_weights(cases, weights_Q, shapes_QV)
+            report[f"fused {situation}"] = cases.ndcg(own_Q[:, None] * shapes_QV)
+            situations[situation] = _named(table.sources, own_Q)
+    shapes = dict(zip(table.sources, shapes_QV.round(4).tolist(), strict=True))
+    return Fusion(weights, situations.get("without history", {}), situations.get("with repeats", {}), shapes), report
 
 
-def _alone(table: RankTable) -> dict[str, list[float]]:
-    return {name: [float(name == other) for other in table.sources] for name in table.sources}
+def choose(table: CaseTable, kinds: Mapping[str, Fit]) -> tuple[Float32Array, dict[str, float]]:
+    """The coefficients [Q, V] of the kind that ranks left-out cases best, fitted on all of them, but never worse on all than the
+    best single source; and the figure of each kind. kinds: simplest first."""
+    fold_U = np.arange(len(table)) % FOLDS
+    crossed = {}
+    for name, fit in kinds.items():
+        left_out = [
+            table.subset(fold_U == fold).ndcg_U(fit(table.subset(fold_U != fold)))
+            for fold in range(FOLDS)
+            if len(table) >= MIN_CASES
+        ]
+        crossed[name] = float(np.concatenate(left_out).mean()) if left_out else 0.0
+    chosen = next(iter(kinds))
+    for name, value in crossed.items():
+        if value > crossed[chosen] * (1 + MARGIN):
+            chosen = name
+    if len(table) < MIN_CASES:
+        chosen = list(kinds)[-1]
+    fused_QV, alone_QV = kinds[chosen](table), best_single(table)
+    return (fused_QV if table.ndcg(fused_QV) >= table.ndcg(alone_QV) else alone_QV), crossed
 
 
-def _climb(table: RankTable, constant: float) -> tuple[float, list[float]]:
-    starts = _starts(table, [UNFITTED[name] for name in table.sources])
-    return max((_ascend(table, start, constant) for start in starts), key=lambda found: found[0])
+def single(table: CaseTable, source: int) -> Float32Array:
+    coefficients_QV = np.zeros((len(table.sources), VIEWS), np.float32)
+    coefficients_QV[source] = BY_FLAT_RANK
+    return coefficients_QV
 
 
-def _starts(table: RankTable, prior: list[float]) -> list[list[float]]:
-    """The prior, and the best single source: never worse than that one, then."""
-    return [prior, max(_alone(table).values(), key=lambda alone: table.ndcg(alone, RANK_CONSTANTS[1]))]
+def best_single(table: CaseTable) -> Float32Array:
+    return max((single(table, q) for q in range(len(table.sources))), key=table.ndcg)
 
 
-def _with_tower(sources: Sequence[str], weights: Sequence[float]) -> dict[str, float]:
-    named = dict(zip(sources, weights, strict=True))
-    return named | {"two_tower": max(named["two_tower"], MIN_TOWER_SHARE * max(weights))}
+def rank_fusion(table: CaseTable) -> Float32Array:
+    """Reciprocal ranks; from the prior and from the best single source, source by source over GRID."""
+    starts = [prior(table), best_single(table)]
+    found = [_ascend(table, start[:, 1]) for start in starts]
+    return np.outer(max(found, key=lambda pair: pair[0])[1], BY_FLAT_RANK).astype(np.float32)
 
 
-def _ascend(table: RankTable, start: Sequence[float], rank_constant: float) -> tuple[float, list[float]]:
-    weights, best = list(start), table.ndcg(start, rank_constant)
+def prior(table: CaseTable) -> Float32Array:
+    return np.outer([UNFITTED[name] for name in table.sources], BY_FLAT_RANK).astype(np.float32)
+
+
+def listwise(table: CaseTable) -> Float32Array:
+    """All views of all sources."""
+    features_UCP = table.views_UCQV.reshape(*table.hit_UC.shape, -1)
+    start_P = prior(table).ravel() * 3.0
+    return minimise(features_UCP, table, start_P, start_P * 0.0).reshape(-1, VIEWS)
+
+
+def minimise(
+    features_UCP: Float32Array, table: CaseTable, start_P: Float32Array, prior_P: Float32Array
+) -> Float32Array:
+    """Non-negative coefficients [P] of the softmax loss of the targets among the candidates, ridged towards prior_P (convex)."""
+    useful_U = table.hit_UC.any(1)
+    if not useful_U.any():
+        return start_P
+    features_UCP, known_UC = features_UCP[useful_U], table.known_UC[useful_U]
+    hit_UC = table.hit_UC[useful_U]
+    wanted_UC = (hit_UC / hit_UC.sum(1, keepdims=True)).astype(np.float32)
+    flat_XP = features_UCP.reshape(-1, features_UCP.shape[2])
+
+    def loss(parameters_P: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logits_UC = np.where(known_UC, (flat_XP @ parameters_P.astype(np.float32)).reshape(known_UC.shape), -np.inf)
+        logits_UC -= logits_UC.max(1, keepdims=True)
+        exp_UC = np.exp(logits_UC)
+        total_U1 = exp_UC.sum(1, keepdims=True)
+        cost = float((np.log(total_U1[:, 0]) - (wanted_UC * np.where(known_UC, logits_UC, 0.0)).sum(1)).mean())
+        gradient_P = ((exp_UC / total_U1 - wanted_UC).ravel() @ flat_XP) / len(known_UC)
+        away_P = parameters_P - prior_P
+        return cost + RIDGE * float(away_P @ away_P), (gradient_P + 2 * RIDGE * away_P).astype(np.float64)
+
+    bounds = [(0.0, None)] * len(start_P)
+    found = optimize.minimize(
+        loss, start_P.astype(np.float64), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60}
+    )
+    result: Float32Array = np.asarray(found.x, np.float32)
+    return result if result.any() else start_P
+
+
+def shapes_of(coefficients_QV: Float32Array) -> Float32Array:
+    """Rows that sum to 1; a source without weight is taken by its flat rank."""
+    total_Q1 = coefficients_QV.sum(1, keepdims=True)
+    return np.where(total_Q1 > 0, coefficients_QV / np.maximum(total_Q1, 1e-9), BY_FLAT_RANK).astype(np.float32)
+
+
+def _own_weights(table: CaseTable, shop_Q: Float32Array, shapes_QV: Float32Array) -> Float32Array:
+    """Weights [Q] of a scenario or situation, the shapes being the shop's: the shop's own weights, unless fitted ones rank left-out
+    cases better."""
+
+    def shops(cases: CaseTable) -> Float32Array:
+        return shop_Q[:, None] * shapes_QV
+
+    def fitted(cases: CaseTable) -> Float32Array:
+        features = np.einsum("ucqv,qv->ucq", cases.views_UCQV, shapes_QV)
+        return minimise(features, cases, shop_Q, shop_Q)[:, None] * shapes_QV
+
+    chosen_QV, _ = choose(table, {"single": best_single, "shop": shops, "own": fitted})
+    return _with_tower(table, chosen_QV.sum(1), shapes_QV)
+
+
+def _with_tower(table: CaseTable, weights_Q: Float32Array, shapes_QV: Float32Array) -> Float32Array:
+    """What only words can find (new items, new users) must be able to reach a slate: the towers get a share of the greatest weight,
+    the largest that leaves the cases no worse than the best single source."""
+    tower = table.sources.index("two_tower")
+    floor = table.ndcg(best_single(table))
+    for share in TOWER_SHARES:
+        raised_Q = weights_Q.copy()
+        raised_Q[tower] = max(raised_Q[tower], share * weights_Q.max())
+        if share == 0.0 or table.ndcg(raised_Q[:, None] * shapes_QV) >= floor:
+            break
+    return raised_Q
+
+
+def _named(sources: Sequence[str], weights_Q: Float32Array) -> dict[str, float]:
+    greatest = max(float(weights_Q.max()), 1e-9)
+    return {name: round(float(weight) / greatest, 4) for name, weight in zip(sources, weights_Q, strict=True)}
+
+
+def _ascend(table: CaseTable, start_Q: Float32Array) -> tuple[float, Float32Array]:
+    weights_Q, best = start_Q.copy(), table.ndcg(np.outer(start_Q, BY_FLAT_RANK).astype(np.float32))
     for _ in range(SWEEPS):
-        for q in range(len(weights)):
+        for q in range(len(weights_Q)):
             for value in GRID:
-                tried = [*weights[:q], value, *weights[q + 1 :]]
-                if not any(tried):
-                    continue
-                score = table.ndcg(tried, rank_constant)
+                tried_Q = weights_Q.copy()
+                tried_Q[q] = value
+                score = table.ndcg(np.outer(tried_Q, BY_FLAT_RANK).astype(np.float32)) if tried_Q.any() else 0.0
                 if score > best * (1 + MARGIN):
-                    best, weights = score, tried
-    return best, weights
+                    best, weights_Q = score, tried_Q
+    return best, weights_Q

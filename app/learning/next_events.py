@@ -10,20 +10,25 @@ import numpy as np
 
 from app.learning.dataset import Interactions
 from app.learning.evaluation.rank import Ask
+from app.learning.splits import Repeats
 from app.types import Int64Array
 
 MAX_PER_SCENARIO, MAX_CASES = 600, 4_000
 Cases = tuple[list[Ask], list[Int64Array]]
 
 
-def next_event_cases(data: Interactions, after: float, known_N: Int64Array, seed: int) -> Cases:
+def next_event_cases(
+    data: Interactions, after: float, known_N: Int64Array, seed: int, repeats: Repeats = "exclude"
+) -> Cases:
     """Asks before target events later than `after` on items new to the user, and the item of each.
 
     known_N: training events of each item; an item without any cannot be ranked. At most MAX_PER_SCENARIO of each scenario.
+    repeats "allow": on items the user had before, too.
     """
     rng = np.random.default_rng(seed)
     chance_E = rng.random(len(data))
-    wanted_E = data.is_target_E & ~data.is_repeat_E & (data.at_E > after) & (known_N[data.item_E] > 0)
+    is_new_E = ~data.is_repeat_E if repeats == "exclude" else np.ones(len(data), np.bool_)
+    wanted_E = data.is_target_E & is_new_E & (data.at_E > after) & (known_N[data.item_E] > 0)
     chosen: list[int] = []
     for row in range(len(data.scenarios)):
         events = np.flatnonzero(wanted_E & (data.scenario_E == row))

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.types import Float32Array, Int32Array, Int64Array
+
+
+class Ranked(NamedTuple):
+    """What one source proposes to one user, best first, without repeats. Scores are comparable within the list only."""
+
+    rows_K: Int64Array
+    scores_K: Float32Array
 
 
 @dataclass(frozen=True, slots=True)

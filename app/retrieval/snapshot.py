@@ -20,7 +20,7 @@ from app.features.items import ItemVocabulary
 from app.features.users import UserBatch
 from app.model.runner import TowerRunner
 from app.retrieval.calibration import Calibration
-from app.retrieval.candidates import Candidates
+from app.retrieval.candidates import Candidates, Ranked
 from app.retrieval.fusion import Fusion
 from app.retrieval.index import VectorIndex
 from app.retrieval.manifest import Manifest
@@ -154,20 +154,20 @@ class Snapshot:
         wanted: set[str],
         allowed_R: BoolArray | None = None,
         excluded: Sequence[Int64Array] | None = None,
-    ) -> list[dict[str, Int64Array]]:
-        """What each source wanted proposes to each user, before fusion: source -> rows, best first, at most num."""
+    ) -> list[dict[str, Ranked]]:
+        """What each source wanted proposes to each user, before fusion: at most num rows."""
         spare = max((len(rows) for rows in excluded), default=0) if excluded else 0
         sources = (TwoTowerSource(self.runner, table), *self._fixed_sources)
-        lists: list[dict[str, Int64Array]] = [{} for _ in range(len(users))]
+        lists: list[dict[str, Ranked]] = [{} for _ in range(len(users))]
         for source in sources:
             if source.name not in wanted:
                 continue
-            rows_BK, _ = source.find(users, space, num + spare, allowed_R)
+            rows_BK, scores_BK = source.find(users, space, num + spare, allowed_R)
             for b, rows in enumerate(rows_BK):
-                kept = rows[rows >= 0]
+                kept = rows >= 0
                 if excluded is not None and len(excluded[b]):
-                    kept = kept[~np.isin(kept, excluded[b])]
-                lists[b][source.name] = kept[:num]
+                    kept &= ~np.isin(rows, excluded[b])
+                lists[b][source.name] = Ranked(rows[kept][:num], scores_BK[b, kept][:num])
         return lists
 
     @cached_property

@@ -16,6 +16,7 @@ from app.features.users import HISTORY_LENGTH, PAD, HistoryItem, UserBatch, fold
 from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
 from app.learning.splits import Repeats, Split
+from app.retrieval.candidates import Ranked
 from app.retrieval.snapshot import CANDIDATES_PER_SOURCE, Snapshot
 from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.scenario import Scenario
@@ -128,15 +129,17 @@ class Ranker:
 
     def source_lists(
         self, log: Interactions, asks: Sequence[Ask], known: Split, repeats: Repeats
-    ) -> list[dict[str, Int64Array]]:
+    ) -> list[dict[str, Ranked]]:
         """What every source proposes to every ask: the material of the fusion fit. known: whose training items may be shown."""
-        lists: list[dict[str, Int64Array]] = []
+        lists: list[dict[str, Ranked]] = []
         allowed_R = self.allowed(known)
         for _, users, _names, excluded in self.batches(log, asks, repeats):
             lists += self.snapshot.find(
                 users, self.space, self.table, CANDIDATES_PER_SOURCE, set(SOURCE_NAMES), allowed_R, excluded
             )
-        return [{name: self.back_R[rows] for name, rows in of_user.items()} for of_user in lists]
+        return [
+            {name: Ranked(self.back_R[rows], scores) for name, (rows, scores) in of_user.items()} for of_user in lists
+        ]
 
     def allowed(self, split: Split) -> BoolArray:
         """bool [R]: what the training part of the split has an event of."""

@@ -24,10 +24,10 @@ MIN_ITEMS = 2  # an entity of one item leads nowhere
 MAX_ITEM_SHARE = (
     0.1  # an entity of more of the catalogue than this says nothing, and is what a walk would cost most for
 )
-MAX_ITEMS = 2_000
+MAX_ITEMS = 500
 NEIGHBOURS = 20  # items bought together with each
 TOGETHER, STEPS, DECAYS = (0.3, 0.6, 0.9), (1, 2), (0.9, 0.8, 0.7)
-DEFAULTS: Mapping[str, Json] = {"together": 0.5, "damping": 0.5, "steps": 2, "decay": 0.8}
+DEFAULTS: Mapping[str, Json] = {"together": 0.5, "damping": 0.5, "steps": 1, "decay": 0.8}
 
 
 def tune(data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
