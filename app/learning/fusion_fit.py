@@ -85,8 +85,8 @@ def choose(table: CaseTable, kinds: Mapping[str, Fit]) -> tuple[Float32Array, di
     for name, value in crossed.items():
         if value > crossed[chosen] * (1 + MARGIN):
             chosen = name
-    if len(table) < MIN_CASES:
-        chosen = list(kinds)[-1]
+    if len(table) < MIN_CASES:  # too few to say: rank fusion, or the shop's weights
+        chosen = list(kinds)[1]
     fused_QV, alone_QV = kinds[chosen](table), best_single(table)
     return (fused_QV if table.ndcg(fused_QV) >= table.ndcg(alone_QV) else alone_QV), crossed
 
