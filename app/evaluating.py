@@ -16,7 +16,7 @@ from app.encoding.cache import FileVectorCache
 from app.encoding.encoder import Encoder
 from app.errors import BadData
 from app.learning.evaluation.ablation import ablate
-from app.learning.evaluation.evaluate import OURS, EvaluateConfig, evaluate, fit_config, kept_interactions
+from app.learning.evaluation.evaluate import OURS, EvaluateConfig, check, evaluate, fit_config, kept_interactions
 from app.learning.evaluation.html_report import html_report
 from app.learning.evaluation.table import ablation_table, difference_lines, tables
 from app.learning.inputs import encode_inputs
@@ -34,6 +34,7 @@ def run_evaluation(
     dump: Path | None,
     html: Path | None = None,
 ) -> None:
+    check(config)
     _check_writable(json, dump, html)
     if dump is not None and OURS not in config.models:
         raise BadData(f"--dump writes the slates of {OURS}: name it in --models as well")

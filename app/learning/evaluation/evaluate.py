@@ -64,7 +64,7 @@ class Evaluation:
 
 def evaluate(shop: EventfulShop, encoder: Encoder, config: EvaluateConfig, progress: Progress) -> Evaluation:
     """Raises Invalid for an unknown model, BadData when nothing is left to judge."""
-    _check(config)
+    check(config)
     data = kept_interactions(shop, config)
     whole = split(data, config.protocol, config.repeats)
     if not len(whole.users):
@@ -84,7 +84,8 @@ def evaluate(shop: EventfulShop, encoder: Encoder, config: EvaluateConfig, progr
     return Evaluation(report, None if ours is None else dump(ours.everyone, ours.scores, judged))
 
 
-def _check(config: EvaluateConfig) -> None:
+def check(config: EvaluateConfig) -> None:
+    """Raises Invalid. To be asked before any data is read."""
     for name in config.models:
         if name not in MODELS:
             raise Invalid(f"unknown model {name!r}; known: {', '.join(MODELS)}", code="unknown_model")
