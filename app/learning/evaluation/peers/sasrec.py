@@ -21,7 +21,8 @@ from app.learning.splits import Repeats
 from app.types import BoolArray, Float32Array, Int64Array, Progress
 
 MAX_LENGTH, LENGTH_QUANTILE = 200, 0.95
-BATCH, LEARNING_RATE, BETAS = 128, 1e-3, (0.9, 0.98)
+EVENTS_PER_BATCH = 2_048  # a batch of 128 users, as published, takes too few steps a pass where histories are long
+LEARNING_RATE, BETAS = 1e-3, (0.9, 0.98)
 MAX_EPOCHS, PATIENCE = 200, 5
 LONG_HISTORY = 50  # mean events per user from which the lighter dropout is tried first
 MAX_LOGIT = 80.0  # exp overflows at 88
@@ -113,12 +114,14 @@ class Training:
         return score
 
     def _batches(self) -> Iterator[Int64Array]:
-        """Users of like history length together, the batches in random order."""
-        sizes_U = np.diff(self.train.starts_U1)
+        """Users of like history length together, about EVENTS_PER_BATCH events of theirs, the batches in random order."""
+        sizes_U = np.minimum(np.diff(self.train.starts_U1), self.length + 1)
         users = np.flatnonzero(sizes_U >= 2)
-        users = users[np.argsort(np.minimum(sizes_U[users], self.length) + self._rng.random(len(users)))]
-        for start in self._rng.permutation(np.arange(0, len(users), BATCH)):
-            yield users[start : start + BATCH]
+        users = users[np.argsort(sizes_U[users] + self._rng.random(len(users)))]
+        number = np.cumsum(sizes_U[users]) // EVENTS_PER_BATCH
+        batches = np.split(users, np.flatnonzero(np.diff(number)) + 1)
+        for place in self._rng.permutation(len(batches)):
+            yield batches[place]
 
     def _loss(self, users: Int64Array) -> Tensor | None:
         events_BL, size_B = self._newest(users, self.length + 1)
