@@ -1,0 +1,70 @@
+"""What the guard chose is what a live process serves by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from app.catalogue.shop_data import ShopData
+from app.encoding.encoder import Encoder
+from app.feedback.state import UserState
+from app.learning.dataset import interactions
+from app.learning.inputs import encode_inputs
+from app.learning.separate import separate_tower
+from app.learning.training import TrainingConfig
+from app.model.runner import TowerRunner
+from app.retrieval.snapshot import Snapshot
+from app.retrieval.transfer import Transfer
+from app.scenarios.defaults import READY_MADE
+from app.scenarios.scenario import Scenario
+from app.serving.slate import SlateRequest
+from app.types import no_progress
+from tests.integration.serving.conftest import Process, Shop
+from tests.integration.serving.test_recommender import did, ids
+
+TOWERS_ONLY: Mapping[str, float] = {"two_tower": 1.0}
+
+
+def choosing(snapshot: Snapshot, transfer: Transfer) -> Snapshot:
+    return replace(snapshot, manifest=replace(snapshot.manifest, transfer=asdict(transfer)))
+
+
+async def slates(process: Process, *scenarios: str) -> list[list[str]]:
+    process.shoppers.states["anna"] = UserState(history=did("fish-rod-1", "cook-pan-2", "fish-net-0"))
+    return [ids(await process.recommender.recommend(SlateRequest(name, user_id="anna", n=20))) for name in scenarios]
+
+
+@pytest.fixture
+def told_apart(trained: Snapshot, shop: ShopData, encoder: Encoder) -> Snapshot:
+    """The shop's model with a strong prior on kitchen ware in `home`, and a tower of its own for `similar`."""
+    data = interactions(shop)
+    inputs = encode_inputs(shop, data, encoder, no_progress, READY_MADE)
+    row = data.scenarios.index("similar")
+    config = TrainingConfig(learning_rate=3e-2, seed=1)
+    delta = separate_tower(trained.runner.towers, data, inputs, config, row, no_progress)
+    prior = np.zeros_like(trained.prior_SN)
+    prior[data.scenarios.index("home"), [item.startswith("cook") for item in trained.item_ids]] = 30.0
+    return replace(trained, runner=TowerRunner(trained.runner.towers, {"similar": delta}), prior_SN=prior)
+
+
+async def test_a_process_serves_each_scenario_as_the_guard_chose(open_shop: Shop, told_apart: Snapshot) -> None:
+    for name in ("home", "similar"):
+        await open_shop.scenarios.put(replace(READY_MADE[name], sources=TOWERS_ONLY))
+    await open_shop.scenarios.put(Scenario("whole_shop", "", TOWERS_ONLY))
+    await open_shop.release(choosing(told_apart, Transfer({"home": "shared", "similar": "shared"}, "shared")), "v2")
+    async with open_shop.process() as process:
+        whole, home, similar = await slates(process, "whole_shop", "home", "similar")
+    assert home == similar == whole  # one list: no scenario is looked at
+
+    chosen = Transfer({"home": "shared", "similar": "separate"}, "shared", prior_weights={"home": 1.0})
+    await open_shop.release(choosing(told_apart, chosen), "v3")
+    async with open_shop.process() as process:
+        whole_now, home, similar = await slates(process, "whole_shop", "home", "similar")
+        assert process.live.current.model is not None
+        assert process.live.current.model.snapshot.transfer.of("similar") == "separate"
+    assert whole_now == whole
+    assert all(item_id.startswith("cook") for item_id in home)  # the prior of home
+    assert similar != whole  # its own tower
