@@ -21,7 +21,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
-    data_dir: Path = Field(Path("data"), description="Embedded stores, artifacts, import rejects")
+    data_dir: Path = Field(Path("data"), description="Embedded stores, artifacts, checkpoints, import rejects")
     database_url: str | None = Field(None, description="postgresql://…; empty: an embedded PostgreSQL is started")
     redis_url: str | None = Field(None, description="redis://…; empty: an embedded Redis is started")
     artifact_url: str | None = Field(

@@ -29,7 +29,7 @@ from app.catalogue.shop_data import ShopData
 from app.encoding.cache import FileVectorCache
 from app.encoding.encoder import Encoder
 from app.evaluating import cache_folder
-from app.learning.dataset import interactions
+from app.learning.dataset import Interactions, interactions
 from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker
 from app.learning.fit import FitConfig, fit
@@ -81,8 +81,10 @@ class Contest:
         """What is asked for at the end of a day."""
         return temporal_at(self._whole.where(self._whole.at_E <= at + self.horizon * DAY), at)
 
-    def ndcg(self, snapshot: Snapshot, split: Split) -> Float32Array:
-        topk_UK = Ranker(snapshot, self._whole, self._inputs).rank(split, 10, "exclude")
+    def ndcg(self, snapshot: Snapshot, split: Split, source: str | None = None) -> Float32Array:
+        """Of each user: of the service's slate, or of one source alone."""
+        weights = {source: 1.0} if source else None
+        topk_UK = Ranker(snapshot, self._whole, self._inputs).rank(split, 10, "exclude", weights=weights)
         return np.asarray(per_user(topk_UK, split.targets)["ndcg@10"], np.float32)
 
     def fitted(self, at: float) -> tuple[Snapshot, float]:
@@ -93,7 +95,7 @@ class Contest:
         data, inputs = self._known(at, snapshot)
         return timed(lambda: continue_from(snapshot, data, inputs, self.config, tell))
 
-    def _known(self, at: float, warm: Snapshot | None = None) -> tuple[object, Inputs]:
+    def _known(self, at: float, warm: Snapshot | None = None) -> tuple[Interactions, Inputs]:
         shop = self.shop.until(at)
         data = interactions(shop)
         vocabulary = warm.vocabulary if warm is not None else None
@@ -111,7 +113,10 @@ def timed(work: Callable[[], Snapshot]) -> tuple[Snapshot, float]:
     return work(), time.process_time() - started
 
 
-def run(shop: Shop, config: FitConfig, num_days: int, horizon: int, full_every: int) -> dict[str, Json]:
+def run(
+    shop: Shop, config: FitConfig, num_days: int, horizon: int, full_every: int, keep: Callable[[dict[str, Json]], None]
+) -> None:
+    """keep: takes the report as it stands after every day."""
     ends = days_of(shop.data, num_days, horizon)
     contest = Contest(shop, config, horizon)
     first, seconds = contest.fitted(ends[0])
@@ -126,21 +131,28 @@ def run(shop: Shop, config: FitConfig, num_days: int, horizon: int, full_every: 
                                 "items": len(snapshot.item_ids), "scenarios": len(snapshot.manifest.scenarios)}  # fmt: skip
         ours = contest.ndcg(snapshot, split)
         row |= {"incremental": mean(ours), "untouched": mean(contest.ndcg(first, split))}
+        row |= {"incremental_towers": mean(contest.ndcg(snapshot, split, "two_tower"))}
         if number % full_every == 0:
             full, seconds = contest.fitted(at)
             full_costs.append(seconds)
             theirs = contest.ndcg(full, split)
             row |= {"full": mean(theirs), "full_seconds": round(seconds, 1), **interval(ours - theirs)}
+            row |= {"full_towers": mean(contest.ndcg(full, split, "two_tower"))}
+            row |= {"untouched_towers": mean(contest.ndcg(first, split, "two_tower"))}
         rows.append(row)
         print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+        keep(summary(rows, costs, full_costs))
+
+
+def summary(rows: list[dict[str, Json]], costs: list[float], full_costs: list[float]) -> dict[str, Json]:
+    """NDCG@10 is the mean of the days on which a full fit stood beside."""
     compared = [row for row in rows if "full" in row]
-    ours, theirs, still = (
-        float(np.mean([row[name] for row in compared])) for name in ("incremental", "full", "untouched")
-    )  # type: ignore[arg-type]
+    names = ("incremental", "full", "untouched", "incremental_towers", "full_towers", "untouched_towers")
+    ndcg = {name: round(float(np.mean([row[name] for row in compared])), 4) for name in names if compared}
     return {
-        "days": rows,
-        "ndcg@10": {"incremental": ours, "full": theirs, "untouched": still},
-        "against_full": round(ours / theirs - 1, 4),
+        "days": list(rows),
+        "ndcg@10": dict(ndcg),
+        "against_full": round(ndcg["incremental"] / ndcg["full"] - 1, 4) if ndcg else None,
         "cost_ratio": round(float(np.mean(costs) / np.mean(full_costs)), 4),
         "increment_cpu_seconds": round(float(np.mean(costs)), 1),
         "full_cpu_seconds": round(float(np.mean(full_costs)), 1),
@@ -186,14 +198,17 @@ def main() -> None:
     config = FitConfig(
         training=TrainingConfig(epochs=given.epochs, seed=given.seed), encoder_key=encoder.key, guard=not given.no_guard
     )
-    report = run(Shop(data, encoder), config, given.days, given.horizon, given.full_every)
     settings = {
         name: str(value) if isinstance(value, Path) else value for name, value in vars(given).items() if name != "json"
     }
     settings["data"] = given.data.name
-    print({name: value for name, value in report.items() if name != "days"})
-    if given.json:
-        given.json.write_bytes(orjson.dumps({"settings": settings, **report}, option=orjson.OPT_INDENT_2))
+
+    def keep(report: dict[str, Json]) -> None:
+        if given.json:
+            given.json.write_bytes(orjson.dumps({"settings": settings, **report}, option=orjson.OPT_INDENT_2))
+        print({name: value for name, value in report.items() if name != "days"}, flush=True)
+
+    run(Shop(data, encoder), config, given.days, given.horizon, given.full_every, keep)
 
 
 if __name__ == "__main__":
