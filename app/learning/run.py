@@ -91,8 +91,12 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
             "import events or post feedback first"
         )
     live = _live(deps.live)
-    if job.mode == "incremental" and live is not None and not fits(live[0].manifest, deps.encoder.key):
-        progress("encode texts", 0.0, "the live model reads texts in another way: everything is trained anew")
+    if live is not None and not fits(live[0].manifest, deps.encoder.key):
+        progress(
+            "encode texts", 0.0, "the live model reads texts in another way: it is neither continued nor compared with"
+        )
+        live = None
+    if live is None:
         job = replace(job, mode="full")
     warm = live[0].vocabulary if live is not None and job.mode == "incremental" else None
     inputs = encode_inputs(deps.material, data, deps.encoder, progress, deps.scenarios, warm)

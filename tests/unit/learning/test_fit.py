@@ -10,7 +10,7 @@ from app.catalogue.item import Item
 from app.catalogue.shop_data import ShopData
 from app.encoding.encoder import Encoder
 from app.errors import BadArtifact, BadData, Cancelled
-from app.features.texts import item_text
+from app.features.texts import PROMPT_VERSION, item_text
 from app.features.users import HistoryItem, fold_users
 from app.learning.checkpoint import Checkpoints
 from app.learning.dataset import Interactions, interactions
@@ -181,6 +181,19 @@ def test_a_retraining_run_full_then_incremental(encoder: Encoder, tmp_path: Path
     assert "live" in second.version.metrics
     loaded = Snapshot.load(tmp_path / second.version.version)
     assert set(top(loaded, TEA[:6], 2)) == set(TEA[6:])
+
+
+def test_a_live_model_of_other_texts_is_neither_continued_nor_compared_with(encoder: Encoder, tmp_path: Path) -> None:
+    first = retrain(job(), deps(checkerboard(20), encoder, tmp_path), no_progress)
+    artifact = tmp_path / first.version.version
+    for manifest in (artifact / "manifest.json", artifact / TRIAL / "manifest.json"):
+        text = manifest.read_text()
+        assert f'"prompt_version": "{PROMPT_VERSION}"' in text
+        manifest.write_text(text.replace(f'"prompt_version": "{PROMPT_VERSION}"', '"prompt_version": "0"'))
+    second = retrain(job("incremental"), deps(checkerboard(20), encoder, tmp_path, artifact), no_progress)
+    assert second.version.mode == "full"
+    assert "live" not in second.version.metrics
+    assert "continued_from" not in Snapshot.load(tmp_path / second.version.version).manifest.training
 
 
 def test_nothing_to_learn_from_says_so(encoder: Encoder, tmp_path: Path) -> None:
