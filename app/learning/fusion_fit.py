@@ -16,7 +16,7 @@ from scipy import optimize
 
 from app.learning.fusion_cases import CaseTable
 from app.retrieval.fusion import BY_FLAT_RANK, UNFITTED, VIEWS, Fusion
-from app.types import Float32Array
+from app.types import Float32Array, Int64Array
 
 GRID = (0.0, 0.1, 0.3, 1.0, 3.0)
 SWEEPS = 2
@@ -45,7 +45,7 @@ def fit_fusion(
     """
     if not len(table):
         return Fusion(), {}
-    shop = table.subset(np.arange(min(len(table) if num_shop is None else num_shop, MAX_CASES)))
+    shop = table.subset(_evenly(len(table) if num_shop is None else num_shop))
     report = {name: shop.ndcg(single(shop, q)) for q, name in enumerate(table.sources)}
     chosen_QV, crossed = choose(shop, {"single": best_single, "rank fusion": rank_fusion, "listwise": listwise})
     report |= {f"{name}, cross-validated": value for name, value in crossed.items()}
@@ -61,12 +61,17 @@ def fit_fusion(
     situations = {}
     for situation, cases in (("without history", cold), ("with repeats", repeats)):
         if cases is not None and len(cases):
-            cases = cases.subset(np.arange(min(len(cases), MAX_CASES)))
+            cases = cases.subset(_evenly(len(cases)))
             own_Q = _own_weights(cases, weights_Q, shapes_QV)
             report[f"fused {situation}"] = cases.ndcg(own_Q[:, None] * shapes_QV)
             situations[situation] = _named(table.sources, own_Q)
     shapes = dict(zip(table.sources, shapes_QV.round(4).tolist(), strict=True))
     return Fusion(weights, situations.get("without history", {}), situations.get("with repeats", {}), shapes), report
+
+
+def _evenly(num_cases: int) -> Int64Array:
+    """At most MAX_CASES places from first to last: cases come in user order, and early users may be unlike late ones."""
+    return np.linspace(0, num_cases - 1, min(num_cases, MAX_CASES)).astype(np.int64)
 
 
 def choose(table: CaseTable, kinds: Mapping[str, Fit]) -> tuple[Float32Array, dict[str, float]]:
