@@ -146,7 +146,7 @@ def _judge(
     for done, name in enumerate(CHEAP, start=1):
         peer = PEERS[name]
         scorer = peer.family.fit(holdout.train, peer.defaults, "exclude", 0, progress)
-        lists[name] = rank(scorer, holdout, 50, "exclude")
+        lists[name] = rank(scorer, holdout, 50, "exclude", peer.family.is_personal)
         progress("judge", done / (len(CHEAP) + 1))
     judged = {name: judge(topk_UK, holdout, inputs.text_NT) for name, topk_UK in lists.items()}
     figures = ", ".join(f"{name} {of.main:.4f}" for name, of in judged.items())

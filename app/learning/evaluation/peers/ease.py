@@ -26,6 +26,7 @@ FEW_ITEMS = 6_000  # above, the two outermost ridges are left out
 class Ease:
     name = "ease"
     is_stochastic = False
+    is_personal = True
 
     def search(self, trials: Trials) -> None:
         known = _known(trials.train)

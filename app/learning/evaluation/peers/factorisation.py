@@ -28,6 +28,7 @@ class Ials:
 
     name = "ials"
     is_stochastic = True
+    is_personal = True
     start: ClassVar[Params] = {"factors": 64, "alpha": 10.0, "regularization": 1.0}
     steps: ClassVar[Steps] = {
         "alpha": (2.0, 10.0, 40.0), "regularization": (0.1, 1.0, 10.0, 50.0), "factors": (32, 64, 128),
@@ -60,6 +61,7 @@ class Ials:
 class Bpr:
     name = "bpr"
     is_stochastic = True
+    is_personal = True
     start: ClassVar[Params] = {"factors": 64, "learning_rate": 0.05, "regularization": 0.01}
     steps: ClassVar[Steps] = {
         "learning_rate": (0.02, 0.05, 0.1), "regularization": (0.001, 0.01, 0.03), "factors": (32, 64, 128),

@@ -29,6 +29,7 @@ DEFAULTS: Params = {"neighbours": 50, "shrinkage": 10.0, "decay": 1.0}
 class ItemKnn:
     name = "item_knn"
     is_stochastic = False
+    is_personal = True
 
     def search(self, trials: Trials) -> None:
         """One parameter after the other: shrinkage, neighbours, decay, then shrinkage once more."""

@@ -24,7 +24,7 @@ BATCH = 512
 
 Params = Mapping[str, float | int | None]
 Scorer = Callable[[Int64Array], Float32Array]
-"""Rows of users [B] -> a score of every item [B, N]; a user without events gets the popularity list instead."""
+"""Rows of users [B] -> a score of every item [B, N]."""
 
 
 class Skipped(Exception):
@@ -57,10 +57,14 @@ class Trials(Protocol):
 
 
 class Family(Protocol):
-    """Models that differ in their parameters only. is_stochastic: another seed gives another model."""
+    """Models that differ in their parameters only. is_stochastic: another seed gives another model.
+
+    is_personal: its scores mean nothing for a user without events, who gets the popularity list instead.
+    """
 
     name: str
     is_stochastic: bool
+    is_personal: bool
 
     def search(self, trials: Trials) -> None:
         """Record configurations fitted on `trials.train` while there is time. Raises Skipped, Cancelled."""
@@ -79,10 +83,10 @@ class Peer:
     accepts: Callable[[Params], bool] = lambda params: True
 
 
-def rank(scorer: Scorer, split: Split, num: int, repeats: Repeats) -> Int64Array:
+def rank(scorer: Scorer, split: Split, num: int, repeats: Repeats, is_personal: bool = True) -> Int64Array:
     """Rows int64 [U, num] for `split.users`, best first, -1 where the list is shorter.
 
-    Only items with training events are candidates; repeats "exclude" takes those of the user's past away.
+    is_personal: see `Family`. Only items with training events are candidates; repeats "exclude" takes those of the user's past away.
     """
     train = split.train
     unknown_N = np.bincount(train.item_E, minlength=len(train.item_ids)) == 0
@@ -92,7 +96,8 @@ def rank(scorer: Scorer, split: Split, num: int, repeats: Repeats) -> Int64Array
     for start in range(0, len(split.users), BATCH):
         users = split.users[start : start + BATCH]
         scores_BN = np.array(scorer(users), np.float32)
-        scores_BN[~has_past_U[users]] = crowd_N
+        if is_personal:
+            scores_BN[~has_past_U[users]] = crowd_N
         scores_BN[:, unknown_N] = -np.inf
         if repeats == "exclude":
             for b, user in enumerate(users.tolist()):

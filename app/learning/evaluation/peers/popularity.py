@@ -16,6 +16,7 @@ HALF_LIVES_DAYS = (None, 90.0, 30.0, 14.0, 7.0, 3.0, 1.0)  # None: all events we
 class Popularity:
     name = "popularity"
     is_stochastic = False
+    is_personal = False
 
     def search(self, trials: Trials) -> None:
         for half_life in HALF_LIVES_DAYS:

@@ -74,7 +74,7 @@ def _run(peer: Peer, tuned: Tuned, everyone: Split, judged: Split, budget: PeerB
 
     def lists(seed: int, asked: Split) -> Int64Array:
         scorer = peer.family.fit(everyone.train, tuned.params, budget.repeats, seed, progress)
-        return rank(scorer, asked, budget.num, budget.repeats)
+        return rank(scorer, asked, budget.num, budget.repeats, peer.family.is_personal)
 
     topk_UK = lists(budget.seed, everyone)
     seconds = time.monotonic() - started

@@ -31,6 +31,7 @@ MAX_LOGIT = 80.0  # exp overflows at 88
 class SasRecPeer:
     name = "sasrec"
     is_stochastic = True
+    is_personal = True
     start: ClassVar[Params] = {"dim": 64, "blocks": 2, "heads": 2, "length": 50, "dropout": 0.2, "epochs": 20}
 
     def search(self, trials: Trials) -> None:

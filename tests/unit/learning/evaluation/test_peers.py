@@ -112,6 +112,16 @@ def test_the_past_is_no_candidate_and_a_stranger_gets_the_popular() -> None:
     assert topk[1].tolist() == crowd[1].tolist()
 
 
+def test_a_stranger_gets_what_is_popular_lately_from_the_recent_list() -> None:
+    data = log(
+        [*((f"u{n}", "old", n) for n in range(50)), *((f"v{n}", "new", 5_000 + n) for n in range(10)), ("s", "x", 9)]
+    )
+    train = data.where(data.user_E != data.user_ids.index("s"))
+    asked = Split(train, np.array([data.user_ids.index("s")]), [np.array([0])], [np.array([0])], [0.0], {})
+    found = next(iter(run_peers(["recent_popularity"], asked, 0, "loo", BUDGET, no_progress))).everyone
+    assert data.item_ids[found[0, 0]] == "new"
+
+
 def test_too_many_items_for_ease_are_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ease_module, "MAX_ITEMS", 5)
     split = leave_one_out(log(two_tastes()))
