@@ -70,6 +70,15 @@ def test_a_scenario_of_ones_own(admin: httpx.Client, new_id: str) -> None:
     is_problem(admin.delete(url), 404, "scenario_not_found")
 
 
+def test_a_scenario_that_names_repeat_keeps_no_purchase_away_unless_told_to(admin: httpx.Client, new_id: str) -> None:
+    url, body = f"/v1/scenarios/{new_id}", {"description": "Buy again", "sources": {"repeat": "learned"}}
+    assert admin.put(url, json=body).json()["exclude"]["purchased_days"] == 0
+    told = admin.put(url, json={**body, "exclude": {"purchased_days": 3}})
+    assert told.json()["exclude"]["purchased_days"] == 3
+    assert admin.put(url, json={**body, "exclude": {}}).json()["exclude"]["purchased_days"] == 0
+    assert admin.delete(url).status_code == 204
+
+
 @pytest.mark.parametrize(
     ("change", "loc", "code"),
     [

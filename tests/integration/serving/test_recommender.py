@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from app.feedback.event import Event
 from app.feedback.intake import FeedbackIntake
 from app.feedback.state import HistoryEntry, UserState
 from app.scenarios.defaults import READY_MADE
-from app.scenarios.scenario import Scenario
+from app.scenarios.scenario import Exclusions, Scenario
 from app.serving.slate import Slate, SlateRequest
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.revisions import PostgresRevisions
@@ -143,6 +144,25 @@ async def test_a_scenario_just_put_is_served_from_its_words(serving: Process) ->
     assert len(slate.items) == 5
     assert serving.live.current.model
     assert "angling" in serving.live.current.model.table.row_of
+
+
+async def test_past_purchases_come_back_only_where_the_scenario_asks_for_them(serving: Process) -> None:
+    bought = did("cook-pan-1", "cook-pot-2", "fish-rod-0", kind="purchase")
+    purchased = {entry.item_id: entry.occurred_at for entry in bought}
+    serving.shoppers.states["anna"] = UserState(history=bought, purchased=purchased)
+    again = Scenario("again", "Favourites to buy again.", {"repeat": 1.0}, exclude=Exclusions(purchased_days=0), n=3)
+    await serving.scenarios.put(again)
+    await serving.scenarios.put(replace(again, name="later", exclude=Exclusions(purchased_days=30)))
+    slate = await serving.recommender.recommend(SlateRequest("again", user_id="anna", diagnostics=True))
+    assert set(ids(slate)) == set(purchased)
+    assert {item.sources for item in slate.items} == {("repeat",)}
+    assert slate.fallbacks == ()
+    for scenario in ("later", "home"):
+        shown = await serving.recommender.recommend(SlateRequest(scenario, user_id="anna", n=30))
+        assert not set(ids(shown)) & set(purchased)
+        assert not any("repeat" in item.sources for item in shown.items)
+    email = await serving.recommender.recommend(SlateRequest("email", user_id="anna", n=30))
+    assert any("repeat" in item.sources for item in email.items)
 
 
 async def test_diagnostics_tell_what_happened(serving: Process) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from app.catalogue.item import Item
@@ -21,6 +22,7 @@ from app.learning.run import TRIAL, Material, RetrainDeps, retrain
 from app.learning.training import TrainingConfig
 from app.learning.warm_start import transplant
 from app.retrieval.snapshot import Snapshot
+from app.retrieval.sources import SOURCE_NAMES
 from app.types import no_progress, utc_now
 from tests.unit.learning.builders import Row, shop
 
@@ -61,7 +63,7 @@ def top(snapshot: Snapshot, history: list[str], num: int, source: str = "two_tow
     return [snapshot.item_ids[row] for row in found[0].rows_C]
 
 
-@pytest.mark.parametrize("source", ["two_tower", "item_cf"])
+@pytest.mark.parametrize("source", ["two_tower", "item_cf", "matrix_factorisation", "knowledge_graph"])
 def test_the_withheld_items_come_first(fitted: tuple[Snapshot, Interactions, Inputs], source: str) -> None:
     assert set(top(fitted[0], TEA[:6], 2, source)) == set(TEA[6:])
     assert set(top(fitted[0], CAR[2:], 2, source)) == set(CAR[:2])
@@ -72,8 +74,34 @@ def test_saved_and_loaded_is_the_same(fitted: tuple[Snapshot, Interactions, Inpu
     loaded = Snapshot.load(tmp_path / "model")
     assert loaded.manifest.data == fitted[0].manifest.data
     for history in (TEA[:3], CAR[:1]):
-        assert top(loaded, history, 10) == top(fitted[0], history, 10)
-        assert top(loaded, history, 10, "popular") == top(fitted[0], history, 10, "popular")
+        for source in SOURCE_NAMES:
+            assert top(loaded, history, 10, source) == top(fitted[0], history, 10, source), source
+    assert loaded.manifest.sources == {name: source.parameters for name, source in fitted[0].fitted.items()}
+    array = loaded.fitted["content"].arrays["vectors"]
+    assert isinstance(array, np.memmap)  # processes share its pages
+
+
+def test_an_artifact_of_an_earlier_format_says_what_to_do(
+    fitted: tuple[Snapshot, Interactions, Inputs], tmp_path: Path
+) -> None:
+    fitted[0].save(tmp_path / "model")
+    manifest = tmp_path / "model" / "manifest.json"
+    manifest.write_bytes(orjson.dumps(orjson.loads(manifest.read_bytes()) | {"format": 1}))
+    with pytest.raises(BadArtifact, match=r"format 1, this release reads .*duoscene train"):
+        Snapshot.load(tmp_path / "model")
+
+
+def test_the_manifest_says_what_was_tried(encoder: Encoder) -> None:
+    data = interactions(checkerboard())
+    inputs = encode_inputs(checkerboard(), data, encoder, no_progress)
+    config = FitConfig(protocol="loo", training=TrainingConfig(epochs=1))
+    training = fit(data, inputs, config, no_progress).manifest.training
+    assert isinstance(training["validation_ndcg@10"], dict)
+    assert isinstance(training["sources"], dict)
+    for name in ("item_cf", "matrix_factorisation", "content", "knowledge_graph", "popular"):
+        trials = training["sources"][name]
+        assert len(trials) > 1
+        assert max(trial["ndcg@10"] for trial in trials) >= training["validation_ndcg@10"][name] - 1e-4
 
 
 def test_an_altered_or_torn_artifact_never_loads(fitted: tuple[Snapshot, Interactions, Inputs], tmp_path: Path) -> None:
@@ -113,7 +141,7 @@ def test_a_replaced_item_keeps_its_history_and_leaves_its_old_row(
     allowed[snapshot.row_of[TEA[7]]] = False
     past = [HistoryItem(snapshot.row_of[name], 2, 0.0) for name in TEA[:6]]
     users = fold_users([past], [3600.0], np.zeros((1, 384), np.float32), [0])
-    for source in ("two_tower", "item_cf", "popular"):
+    for source in ("two_tower", "item_cf", "matrix_factorisation", "content", "knowledge_graph", "popular"):
         found = snapshot.recommend(
             users, space, snapshot.scenarios(), 16, weights=[{source: 1.0}], allowed_R=allowed,
             excluded=[np.asarray([entry.row for entry in past], np.int64)],
