@@ -13,7 +13,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,17 @@ def main() -> None:
     options = _options()
     held: dict[str, Any] = orjson.loads(RESULTS.read_bytes()) if RESULTS.exists() else {}
     for name in () if options.table else options.only or RUNS:
-        held[name] = run(name, options.data)
+        held[name] = run(name, options.data, options.rest)
         ordered = {run_name: held[run_name] for run_name in RUNS if run_name in held}
         RESULTS.write_bytes(orjson.dumps(ordered, option=orjson.OPT_INDENT_2))
     print(table(held))
 
 
-def run(name: str, data: Path) -> dict[str, Any]:
+def run(name: str, data: Path, rest: Sequence[str]) -> dict[str, Any]:
     """Figures of every model, differences with their intervals, what was chosen and what it cost."""
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
-        dataset, *options = RUNS[name]
+        dataset, *options = (*RUNS[name], *rest)
         command = ["evaluate", "--data", str(data / dataset), *options]
         subprocess.run([sys.executable, "-m", "app.cli", *command, "--json", str(report)], check=True)
         full = orjson.loads(report.read_bytes())
@@ -97,6 +97,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder that holds the data sets")
     parser.add_argument("--only", nargs="+", choices=list(RUNS), help="these runs")
+    parser.add_argument("--rest", nargs=argparse.REMAINDER, default=[], help="last: further options of evaluate")
     parser.add_argument("--table", action="store_true", help="print the table, run nothing")
     options = parser.parse_args()
     if not options.table and options.data is None:
