@@ -21,7 +21,7 @@ from app.types import Float32Array, Json
 
 FACTORS, ITERATIONS, SEED = 64, 8, 0
 CONFIDENCES, REGULARISATIONS = (3.0, 10.0, 30.0), (1.0, 10.0)
-DECAYS = (1.0, 0.95, 0.85, 0.7)
+DECAYS = (1.0, 0.98, 0.95, 0.85, 0.7)
 DEFAULTS: Mapping[str, Json] = {"confidence": 10.0, "regularisation": 10.0, "decay": 0.9}
 
 

@@ -12,18 +12,23 @@ from app.catalogue.shop_data import ShopData
 from app.encoding.encoder import Encoder
 from app.errors import BadArtifact, BadData, Cancelled
 from app.features.texts import PROMPT_VERSION, item_text
-from app.features.users import HistoryItem, fold_users
+from app.features.users import HistoryItem, UserBatch, fold_users
 from app.learning.checkpoint import Checkpoints
 from app.learning.dataset import Interactions, interactions
+from app.learning.evaluation.rank import Ranker
 from app.learning.fit import FitConfig, fit
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.jobs import Job
 from app.learning.run import TRIAL, Material, RetrainDeps, retrain
+from app.learning.sources.judge import Judge
+from app.learning.splits import split
 from app.learning.training import TrainingConfig
 from app.learning.warm_start import transplant
+from app.retrieval.index import Neighbours
 from app.retrieval.snapshot import Snapshot
 from app.retrieval.sources import SOURCE_NAMES
-from app.types import no_progress, utc_now
+from app.retrieval.space import ItemSpace
+from app.types import BoolArray, no_progress, utc_now
 from tests.unit.learning.builders import Row, shop
 
 TEA = ["green tea", "black tea", "herbal tea", "tea pot", "tea cup", "tea strainer", "matcha whisk", "tea tin"]
@@ -102,6 +107,37 @@ def test_the_manifest_says_what_was_tried(encoder: Encoder) -> None:
         trials = training["sources"][name]
         assert len(trials) > 1
         assert max(trial["ndcg@10"] for trial in trials) >= training["validation_ndcg@10"][name] - 1e-4
+
+
+def test_the_judge_of_a_large_catalogue_looks_at_some_of_the_users(
+    fitted: tuple[Snapshot, Interactions, Inputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot, data, inputs = fitted
+    inner = split(data, "loo")
+    ranker, asked = Ranker(snapshot, inner.train, inputs), []
+
+    class Oracle:
+        """Knows what each user of the split wants next."""
+
+        name = "oracle"
+
+        def __init__(self, wanted: list[int]) -> None:
+            self.wanted = wanted
+
+        def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
+            asked.append(len(users))
+            rows = np.asarray(self.wanted)[:, None]
+            return rows, np.ones(rows.shape, np.float32)
+
+    wanted = [int(targets[0]) for targets in inner.targets]
+    assert Judge(ranker, inner, "exclude")(Oracle(wanted), about="all") == pytest.approx(1.0)
+    monkeypatch.setattr("app.learning.sources.judge.MAX_SCORES", 0)
+    monkeypatch.setattr("app.learning.sources.judge.MIN_USERS", 3)
+    chosen = [wanted[0], wanted[(len(wanted) - 1) // 2], wanted[-1]]
+    judge = Judge(ranker, inner, "exclude")
+    assert judge(Oracle(chosen), about="three") == pytest.approx(1.0)
+    assert asked == [len(wanted), 3]
+    assert judge.trials == {"oracle": [{"about": "three", "ndcg@10": 1.0}]}
 
 
 def test_an_altered_or_torn_artifact_never_loads(fitted: tuple[Snapshot, Interactions, Inputs], tmp_path: Path) -> None:
