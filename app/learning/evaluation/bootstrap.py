@@ -41,23 +41,33 @@ def intervals(values: Mapping[str, FloatArray], seed: int = 0) -> dict[str, Inte
     """
     if not values:
         return {}
-    values_UM = np.stack(list(values.values()), axis=1).astype(np.float64)
+    centre_M, means_RM = _resampled(np.stack(list(values.values()), axis=1).astype(np.float64), seed)
+    return {name: _interval(centre_M[m], means_RM[:, m]) for m, name in enumerate(values)}
+
+
+def macro_interval(values_US: FloatArray, seed: int = 0) -> Interval:
+    """Of the unweighted mean over scenarios of each one's mean over users; NaN where a user is not in a scenario."""
+    centre_S, means_RS = _resampled(values_US, seed)
+    return _interval(centre_S.mean(), means_RS.mean(1))
+
+
+def _interval(centre: float, means_R: FloatArray) -> Interval:
+    known = means_R[np.isfinite(means_R)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (math.nan, math.nan)
+    return Interval(float(centre), float(low), float(high))
+
+
+def _resampled(values_UM: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Means over the users [M], and over each resample of them [R, M]; NaN where nobody has a value."""
     U, M = values_UM.shape
     if not U:
-        return {name: Interval(math.nan, math.nan, math.nan) for name in values}
+        return np.full(M, np.nan), np.full((0, M), np.nan)
     valid_UM = np.isfinite(values_UM)
     both_U2M = np.concatenate([np.where(valid_UM, values_UM, 0.0), valid_UM], axis=1)
     rng = np.random.default_rng(seed)
     rows = max(1, CELLS_PER_BLOCK // U)
     sums = [_draws(rng, min(rows, RESAMPLES - start), U) @ both_U2M for start in range(0, RESAMPLES, rows)]
-    means_RM = _ratio(np.concatenate(sums), M)
-    centre_M = _ratio(both_U2M.sum(0, keepdims=True), M)[0]
-    result = {}
-    for m, name in enumerate(values):
-        known = means_RM[np.isfinite(means_RM[:, m]), m]
-        low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (math.nan, math.nan)
-        result[name] = Interval(float(centre_M[m]), float(low), float(high))
-    return result
+    return _ratio(both_U2M.sum(0, keepdims=True), M)[0], _ratio(np.concatenate(sums), M)
 
 
 def interval(values_U: FloatArray) -> tuple[float, float]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.learning.evaluation.bootstrap import macro_interval
 from app.learning.evaluation.calibration import calibration_of
-from app.learning.evaluation.compare import Judged, differences, judge, sign_test
+from app.learning.evaluation.compare import MAIN_METRIC, Judged, difference, differences, judge, sign_test
 from app.learning.evaluation.ours import OurLists, Wanted
 from app.learning.evaluation.peers.running import PeerLists
 from app.learning.evaluation.slices import MIN_SLICE_USERS, by_history, by_item_counts, scenario_summary
@@ -41,21 +42,21 @@ class Ranked:
 
 
 def report_of(material: Material, progress: Progress) -> dict[str, Json]:
-    """{"models", "differences", "skipped", "new_items", "calibration", "details"}: the last four only where ours ran."""
+    """{"models", "differences", "scenario_differences", "skipped", "new_items", "calibration", "details"}: differences, new items, calibration and details only where ours ran."""
     wanted, text_NT = material.wanted, material.text_NT
     ranked = _ranked(material)
     U = len(wanted.judged.users)
     judged = {name: judge(model.everyone[:U], wanted.judged, text_NT) for name, model in ranked.items()}
+    by_scenario = {name: _by_scenario(model, wanted, text_NT) for name, model in ranked.items()}
     models: dict[str, Json] = {}
     for done, (name, model) in enumerate(ranked.items()):
         progress("report", done / len(ranked))
-        by_scenario = _by_scenario(model, wanted, text_NT)
         models[name] = {
             "all": judged[name].as_json(),
             "users": by_history(model.everyone, wanted.everyone, text_NT),
             "items": by_item_counts(model.everyone[:U], wanted.judged, text_NT),
-            "scenarios": {scenario: of.as_json() for scenario, of in by_scenario.items()},
-            "scenario_summary": scenario_summary(by_scenario),
+            "scenarios": {scenario: of.as_json() for scenario, of in by_scenario[name].items()},
+            "scenario_summary": scenario_summary(by_scenario[name]),
             "seconds": model.seconds,
             **({"details": dict(model.details)} if name != OURS else {}),
         }
@@ -66,6 +67,12 @@ def report_of(material: Material, progress: Progress) -> dict[str, Json]:
     if material.ours is not None:
         report["details"] = dict(material.ours.details)
         report["differences"] = _differences(judged, ranked, wanted, text_NT)
+        if wanted.scenarios:
+            report["scenario_differences"] = {
+                name: scenario_differences(by_scenario[OURS], by_scenario[name], wanted)
+                for name in ranked
+                if name != OURS
+            }
         report["calibration"] = calibration_of(
             material.ours.calibration, material.ours.everyone[:U], material.ours.scores[:U], wanted.judged
         )
@@ -112,6 +119,22 @@ def _differences(
             metrics = {metric: delta.as_json() for metric, delta in differences(judged[OURS], judged[name]).items()}
             result[name] = {**metrics, "seeds": sign_test(ours, seeds(name)).as_json()}
     return result  # type: ignore[return-value]
+
+
+def scenario_differences(ours: Mapping[str, Judged], theirs: Mapping[str, Judged], wanted: Wanted) -> dict[str, Json]:
+    """{"scenarios": {scenario: ours - theirs in the main metric}, "macro": of their mean, "worst": the lowest's name}."""
+    parts = {part.train.scenarios[row]: part for row, part in wanted.scenarios.items()}
+    deltas = {name: difference(ours[name], theirs[name]) for name in parts}
+    place_of = {user: place for place, user in enumerate(wanted.judged.users.tolist())}
+    values_US = np.full((len(place_of), len(parts)), np.nan)
+    for s, (name, part) in enumerate(parts.items()):
+        places = [place_of[user] for user in part.users.tolist()]
+        values_US[places, s] = ours[name].metrics_U[MAIN_METRIC] - theirs[name].metrics_U[MAIN_METRIC]
+    return {
+        "scenarios": {name: delta.as_json() for name, delta in deltas.items()},
+        "macro": macro_interval(values_US).as_json(),
+        "worst": min(deltas, key=lambda name: deltas[name].mean),
+    }
 
 
 def _new_items(ours: OurLists, wanted: Wanted) -> Json:

@@ -107,6 +107,13 @@ def difference_lines(report: Mapping[str, Any]) -> list[str]:
                 f"{seeds['mean']['high']:+.4f}), the same sign in {seeds['same_sign']}: {seeds['verdict']}"
             )
         lines.append(line)
+    for name, of in report.get("scenario_differences", {}).items():
+        macro, worst = of["macro"], of["worst"]
+        lines.append(
+            f"{OURS} against {name}, macro mean over scenarios: {macro['mean']:+.4f} ({macro['low']:+.4f} to "
+            f"{macro['high']:+.4f}); lowest in {worst}: {of['scenarios'][worst]['mean']:+.4f} "
+            f"({of['scenarios'][worst]['low']:+.4f} to {of['scenarios'][worst]['high']:+.4f})"
+        )
     if calibration := report.get("calibration"):
         lines.append(
             f"calibration of {OURS}'s ten: hit rate {calibration['hit_rate']:.4f}, predicted {calibration['mean_chance']:.4f}, "

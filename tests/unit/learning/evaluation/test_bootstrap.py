@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.learning.evaluation.bootstrap import intervals
+from app.learning.evaluation.bootstrap import intervals, macro_interval
 from app.learning.evaluation.compare import MAIN_METRIC, Judged, difference, sign_test
 
 
@@ -22,6 +22,16 @@ def test_a_user_without_a_value_does_not_count() -> None:
     found = intervals({"a": np.array([1.0, np.nan, 1.0]), "none": np.full(3, np.nan)})
     assert found["a"].as_json() == {"mean": 1.0, "low": 1.0, "high": 1.0}
     assert found["none"].as_json() == {"mean": None, "low": None, "high": None}
+
+
+def test_a_macro_mean_weighs_scenarios_alike() -> None:
+    """Nine users in one scenario at 0, one in another at 1."""
+    values = np.full((10, 2), np.nan)
+    values[:9, 0], values[9, 1] = 0.0, 1.0
+    found = macro_interval(values)
+    assert (found.mean, found.low, found.high) == (0.5, 0.5, 0.5)
+    spread = macro_interval(np.random.default_rng(6).random((200, 3)))
+    assert spread.low < spread.mean < spread.high
 
 
 def test_blocks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:

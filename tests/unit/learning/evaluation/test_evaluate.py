@@ -60,6 +60,19 @@ def test_differences_are_of_the_means_and_count_the_seeds(result: Evaluation) ->
         assert deltas[name]["seeds"]["seeds"] == 2  # type: ignore[index,call-overload]
 
 
+def test_scenarios_have_differences_of_their_own(result: Evaluation) -> None:
+    models, deltas = result.report["models"], result.report["scenario_differences"]
+    of = deltas["popularity"]  # type: ignore[index,call-overload]
+    means = {
+        scenario: models["duoscene"]["scenarios"][scenario]["ndcg@10"]["mean"]  # type: ignore[index,call-overload]
+        - models["popularity"]["scenarios"][scenario]["ndcg@10"]["mean"]  # type: ignore[index,call-overload]
+        for scenario in ("cart", "home")
+    }
+    assert {name: delta["mean"] for name, delta in of["scenarios"].items()} == pytest.approx(means)
+    assert of["macro"]["mean"] == pytest.approx(sum(means.values()) / 2)
+    assert of["worst"] == min(means, key=lambda name: means[name])
+
+
 def test_peers_alone_need_no_encoder(data: ShopData) -> None:
     config = replace(CONFIG, models=("item_knn",), num_seeds=1, max_users=30)
     found = evaluate(data, None, config, no_progress)  # type: ignore[arg-type]

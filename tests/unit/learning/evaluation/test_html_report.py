@@ -47,6 +47,9 @@ def report() -> dict[str, Any]:
         "models": {"popularity": {**model(0.1234), "details": TUNED}, "duoscene": model(0.4321)},
         "skipped": {"ease": "16,000 items with events"},
         "differences": {"popularity": {**figures(0.3087), "seeds": {"same_sign": 5, "seeds": 5, "verdict": "win"}}},
+        "scenario_differences": {
+            "popularity": {"scenarios": {ODD_NAME: figures(0.3)["ndcg@10"]}, "macro": figures(0.2999)["ndcg@10"], "worst": ODD_NAME}
+        },
         "new_items": {
             "num_users": 20, "targets": 30, "new_items": 40, "among_new": figures(0.2), "in_the_whole_catalogue": figures(0.05),
             "chance": {"recall@10": 0.25, "recall@20": 0.5, "recall@50": 1.0},
@@ -92,7 +95,7 @@ def test_it_is_the_same_every_time(report: dict[str, Any]) -> None:
 
 
 def test_peers_alone_make_a_page(report: dict[str, Any]) -> None:
-    for part in ("differences", "new_items", "calibration"):
+    for part in ("differences", "scenario_differences", "new_items", "calibration"):
         del report[part]
     del report["models"]["duoscene"]
     page = html_report(report)
