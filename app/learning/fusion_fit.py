@@ -26,6 +26,7 @@ MIN_CASES = 50  # a scenario with fewer takes the weights of the whole shop
 MARGIN = 0.002  # relative gain of NDCG@10 below which the simpler one stays
 RIDGE = 0.003  # of the listwise loss, towards the prior, on weights of about 1 to 10
 TOWER_SHARES = (0.1, 0.05, 0.02, 0.0)  # of the greatest weight, for what only words can find: see `_with_tower`
+TRACE = 1e-3
 Fit = Callable[[CaseTable], Float32Array]
 
 
@@ -155,9 +156,11 @@ def minimise(
 
 
 def shapes_of(coefficients_QV: Float32Array) -> Float32Array:
-    """Rows that sum to 1; a source without weight is taken by its flat rank."""
+    """Rows that sum to 1; a source without weight is taken by its flat rank, of which every source has a trace: what stands below the
+    reach of the scores keeps its order."""
     total_Q1 = coefficients_QV.sum(1, keepdims=True)
-    return np.where(total_Q1 > 0, coefficients_QV / np.maximum(total_Q1, 1e-9), BY_FLAT_RANK).astype(np.float32)
+    shapes_QV = np.where(total_Q1 > 0, coefficients_QV / np.maximum(total_Q1, 1e-9), BY_FLAT_RANK)
+    return ((1 - TRACE) * shapes_QV + TRACE * np.asarray(BY_FLAT_RANK)).astype(np.float32)
 
 
 def _own_weights(table: CaseTable, shop_Q: Float32Array, shapes_QV: Float32Array) -> Float32Array:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.learning.fusion_cases import CaseTable
-from app.learning.fusion_fit import best_single, choose, fit_fusion, listwise, rank_fusion, single
+from app.learning.fusion_fit import best_single, choose, fit_fusion, listwise, rank_fusion, shapes_of, single
 from app.retrieval.candidates import Ranked
 from app.retrieval.fusion import BY_FLAT_RANK, DEPTH, Fusion, views
 
@@ -111,6 +111,14 @@ def test_listwise_learns_that_scores_say_more_than_ranks() -> None:
         targets.append(rows[:1] if sure else np.asarray(other[:1]))
     cases = table(users, targets)
     assert cases.ndcg(listwise(cases)) > cases.ndcg(rank_fusion(cases))
+
+
+def test_a_long_list_by_scores_alone_keeps_its_order() -> None:
+    shapes = shapes_of(np.array([[0, 0, 5], [0, 0, 0]], np.float32))
+    assert shapes.sum(1) == pytest.approx(1.0)
+    fusion = Fusion(shapes={"a": shapes[0].tolist()})
+    rows = np.random.default_rng(0).permutation(200).tolist()
+    assert fusion.fuse({"a": ranked(rows)}, {"a": 2.0}, 200).rows_C.tolist() == rows
 
 
 def test_the_simpler_kind_wins_a_tie() -> None:
