@@ -27,6 +27,7 @@ MARGIN = 0.002  # relative gain of NDCG@10 below which the simpler one stays
 RIDGE = 0.003  # of the listwise loss, towards the prior, on weights of about 1 to 10
 TOWER_SHARES = (0.1, 0.05, 0.02, 0.0)  # of the greatest weight, for what only words can find: see `_with_tower`
 TRACE = 1e-3
+NEWCOMER = 0.1  # prior weight of a source that has none in UNFITTED
 Fit = Callable[[CaseTable], Float32Array]
 
 
@@ -115,7 +116,7 @@ def rank_fusion(table: CaseTable) -> Float32Array:
 
 
 def prior(table: CaseTable) -> Float32Array:
-    return np.outer([UNFITTED[name] for name in table.sources], BY_FLAT_RANK).astype(np.float32)
+    return np.outer([UNFITTED.get(name, NEWCOMER) for name in table.sources], BY_FLAT_RANK).astype(np.float32)
 
 
 def listwise(table: CaseTable) -> Float32Array:
