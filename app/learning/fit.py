@@ -170,16 +170,18 @@ def _next_events(data: Interactions, inner: Split, config: FitConfig, repeats: R
 def _calibrated(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> Calibration:
     """Chance of a hit by score, on the cases the fusion was fitted on."""
     asks, targets, log = asks_of(inner), list(inner.targets), inner.train
-    if config.fusion_cases == "next_event" and config.protocol == "temporal":
+    by_event = config.fusion_cases == "next_event" and config.protocol == "temporal"
+    if by_event:
         asks, targets = _next_events(data, inner, config)
         log = data
-    topk_AK, scores_AK = ranker.fused(log, asks, CALIBRATED_RANKS, config.repeats, ranker.allowed(inner))
+    allowed_R = ranker.allowed(inner)
+    topk_AK, scores_AK = ranker.fused(log, asks, CALIBRATED_RANKS, config.repeats, allowed_R, anywhere=not by_event)
     return fit_calibration(scores_AK, hits(topk_AK, targets), topk_AK >= 0)
 
 
 def _fit_fusion(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> tuple[Fusion, dict[str, float]]:
-    """The whole shop's weights on one slate per user; a scenario's on all slates that are judged there: those of the users last
-    seen in it, against all they want, and those of the users who want something there, against that."""
+    """The whole shop's weights on one slate per user, judged by all that is wanted anywhere; a scenario's on the slates of the
+    users who want something there, judged by that. Next events know their scenario: there the two are the same cases."""
     asks, targets, log = asks_of(inner), list(inner.targets), inner.train
     by_event = config.fusion_cases == "next_event" and config.protocol == "temporal"
     if by_event:
@@ -189,13 +191,12 @@ def _fit_fusion(ranker: Ranker, data: Interactions, inner: Split, config: FitCon
     def cases(asked: list[Ask], wanted: list[Int64Array], repeats: Repeats = config.repeats) -> CaseTable:
         return CaseTable(ranker.source_lists(log, asked, inner, repeats), wanted, SOURCE_NAMES)
 
-    num_shop = len(asks)
+    num_shop, names = len(asks), [log.scenarios[ask.scenario] if by_event else "" for ask in asks]
     cold = cases(without_history(asks), targets)
     with_repeats = cases(*_next_events(data, inner, config, "allow"), "allow") if by_event else None
     if not by_event:
-        for of_scenario, wanted in split_cases(inner).values():
-            asks, targets = asks + of_scenario, targets + wanted
-    names = [log.scenarios[ask.scenario] for ask in asks]
+        for name, (of_scenario, wanted) in split_cases(inner).items():
+            asks, targets, names = asks + of_scenario, targets + wanted, names + [name] * len(wanted)
     return fit_fusion(cases(asks, targets), names, cold, with_repeats, num_shop)
 
 

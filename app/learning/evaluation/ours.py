@@ -60,15 +60,15 @@ def run_ours(
     started = time.monotonic()
     ranker, details = _fit(data, inputs, config, wanted.judged, progress)
     seconds, repeats = time.monotonic() - started, config.repeats
-    everyone, scores = ranker.slates(wanted.everyone, num, repeats)
+    everyone, scores = ranker.slates(wanted.everyone, num, repeats, anywhere=True)
     known_N = np.bincount(wanted.judged.train.item_E, minlength=len(data.item_ids)) > 0
     lists = OurLists(
         everyone=everyone,
         scores=scores,
         by_seed=[],
         by_scenario={row: ranker.rank(part, num, repeats, scenario=row) for row, part in wanted.scenarios.items()},
-        new_alone=ranker.slates(wanted.new, num, repeats, candidates_N=~known_N)[0],
-        new_in_all=ranker.slates(wanted.new, num, repeats, candidates_N=np.ones_like(known_N))[0],
+        new_alone=ranker.slates(wanted.new, num, repeats, candidates_N=~known_N, anywhere=True)[0],
+        new_in_all=ranker.slates(wanted.new, num, repeats, candidates_N=np.ones_like(known_N), anywhere=True)[0],
         calibration=ranker.snapshot.calibration,
         seconds=seconds,
         details=details,
@@ -77,7 +77,7 @@ def run_ours(
     for number in range(1, num_seeds):
         again = replace(config, training=replace(config.training, seed=config.training.seed + number))
         other, _ = _fit(data, inputs, again, wanted.judged, progress)
-        by_seed.append(other.rank(wanted.judged, num, repeats))
+        by_seed.append(other.rank(wanted.judged, num, repeats, anywhere=True))
         progress("seeds", number / num_seeds, f"seed {again.training.seed} fitted")
     return replace(lists, by_seed=by_seed)
 

@@ -80,9 +80,10 @@ class Ranker:
         repeats: Repeats,
         weights: Mapping[str, float] | None = None,
         scenario: int | None = None,
+        anywhere: bool = False,
     ) -> Int64Array:
         """The rows of `slates`."""
-        return self.slates(split, num, repeats, weights, scenario)[0]
+        return self.slates(split, num, repeats, weights, scenario, anywhere=anywhere)[0]
 
     def slates(
         self,
@@ -92,14 +93,16 @@ class Ranker:
         weights: Mapping[str, float] | None = None,
         scenario: int | None = None,
         candidates_N: BoolArray | None = None,
+        anywhere: bool = False,
     ) -> tuple[Int64Array, Float32Array]:
         """Rows of the data int64 [U, num], -1 where the list is shorter, and their scores.
 
         weights: of the sources; none given: as learned for the scenario. scenario: the one asked for; none given: the one each
-        user was last seen in. candidates_N: items that may be shown; none given: those with training events.
+        user was last seen in. candidates_N: items that may be shown; none given: those with training events. anywhere: the slate
+        will be judged by what is wanted in any scenario, so it is fused by the whole shop's weights, which were fitted on that.
         """
         allowed_R = self.allowed(split) if candidates_N is None else self._allowed(candidates_N)
-        return self.fused(split.train, asks_of(split, scenario), num, repeats, allowed_R, weights)
+        return self.fused(split.train, asks_of(split, scenario), num, repeats, allowed_R, weights, anywhere)
 
     def fused(
         self,
@@ -109,6 +112,7 @@ class Ranker:
         repeats: Repeats,
         allowed_R: BoolArray,
         weights: Mapping[str, float] | None = None,
+        anywhere: bool = False,
     ) -> tuple[Int64Array, Float32Array]:
         """The slate of each ask, as `slates` gives them."""
         topk_AK = np.full((len(asks), num), -1, np.int64)
@@ -116,7 +120,7 @@ class Ranker:
         for place, users, names, excluded in self.batches(log, asks, repeats):
             cold = [ask.past.stop == ask.past.start for ask in asks[place : place + len(names)]]
             asked = [
-                dict(weights) if weights else self.snapshot.resolve(name, {}, is_cold=is_cold)
+                dict(weights) if weights else self.snapshot.resolve("" if anywhere else name, {}, is_cold=is_cold)
                 for name, is_cold in zip(names, cold, strict=True)
             ]
             found = self.snapshot.recommend(

@@ -52,7 +52,7 @@ def test_the_sample_shop_is_learned_to_four_fifths_of_what_can_be_known() -> Non
     config = FitConfig(training=TrainingConfig(seed=1))
     snapshot = fit(split.train.where(~held_U[split.train.user_E]), inputs, config, no_progress)
     home = data.scenarios.index("home")
-    ours = ndcg(Ranker(snapshot, data, inputs).rank(judged, 10, "exclude", scenario=home), targets)
+    ours = ndcg(Ranker(snapshot, data, inputs).rank(judged, 10, "exclude", scenario=home, anywhere=True), targets)
     peer = PEERS["popularity"]
     crowd = peer.family.fit(judged.train, peer.defaults, "exclude", 0, no_progress)
     popularity = ndcg(rank(crowd, judged, 10, "exclude"), targets)
