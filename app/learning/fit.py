@@ -110,7 +110,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     tuned = replace(
         replace_manifest(tuned, transfer=asdict(guarded.transfer)), runner=TowerRunner(towers, guarded.deltas)
     )
-    fusion, report = _fit_fusion(Ranker(tuned, data, inputs), data, inner, config)
+    fusion, report = fit_fusion_on(Ranker(tuned, data, inputs), data, inner, config)
     calibration = _calibrated(Ranker(replace_manifest(tuned, fusion=asdict(fusion)), data, inputs), data, inner, config)
     progress("tune", 1.0, "validation NDCG@10: " + ", ".join(f"{name} {value:.4f}" for name, value in report.items()))
     validation: dict[str, Json] = {
@@ -179,8 +179,12 @@ def _calibrated(ranker: Ranker, data: Interactions, inner: Split, config: FitCon
     return fit_calibration(scores_AK, hits(topk_AK, targets), topk_AK >= 0)
 
 
-def _fit_fusion(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> tuple[Fusion, dict[str, float]]:
-    """The whole shop's weights on one slate per user, judged by all that is wanted anywhere; a scenario's on the slates of the
+def fit_fusion_on(
+    ranker: Ranker, data: Interactions, inner: Split, config: FitConfig
+) -> tuple[Fusion, dict[str, float]]:
+    """inner: a cut after which the ranker's snapshot has seen nothing.
+
+    The whole shop's weights on one slate per user, judged by all that is wanted anywhere; a scenario's on the slates of the
     users who want something there, judged by that. Next events know their scenario: there the two are the same cases."""
     asks, targets, log = asks_of(inner), list(inner.targets), inner.train
     by_event = config.fusion_cases == "next_event" and config.protocol == "temporal"

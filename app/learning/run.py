@@ -33,7 +33,7 @@ from app.learning.inputs import Inputs, encode_inputs
 from app.learning.jobs import Job
 from app.learning.splits import Split, temporal
 from app.learning.training import TrainingConfig
-from app.learning.warm_start import continue_from, fits
+from app.learning.warm_start import continue_from, fits, reweighed
 from app.release.version import ModelVersion
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.scenario import Scenario
@@ -111,8 +111,10 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
     )
     holdout = temporal(data)
     if warm is not None and live is not None:
-        trial = continue_from(live[1], holdout.train, inputs, config, _stage("fit on the past", progress))
-        final = continue_from(live[0], data, inputs, config, _stage("fit on everything", progress))
+        tell, past = _stage("fit on the past", progress), holdout.train
+        trial = continue_from(live[1], past, inputs, config, tell, reweighed(live[1], past, inputs, config, tell))
+        tell = _stage("fit on everything", progress)
+        final = continue_from(live[0], data, inputs, config, tell, reweighed(live[1], data, inputs, config, tell))
     else:
         choices, towers = tune(holdout.train, inputs, config, _stage("tune", progress))
         trial = extend(towers, holdout.train, inputs, config, choices, _stage("fit on the past", progress))

@@ -13,18 +13,22 @@ import torch
 
 from app.features.texts import PROMPT_VERSION
 from app.learning.dataset import Interactions
-from app.learning.fit import Choices, FitConfig, assemble
+from app.learning.evaluation.rank import Ranker
+from app.learning.fit import Choices, FitConfig, assemble, fit_fusion_on
 from app.learning.inputs import Inputs
 from app.learning.sources import fit_sources
+from app.learning.splits import MAX_VALIDATION_USERS, temporal_at
 from app.learning.training import Trainer
 from app.learning.windows import Windows, windows
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
+from app.retrieval.fusion import Fusion
 from app.retrieval.manifest import Manifest
 from app.retrieval.snapshot import Snapshot
 from app.types import Progress
 
 EPOCHS, RATE = 4, 0.3  # passes over the new events, and the learning rate against a full training's
+MIN_USERS = 100  # judged users below which new fusion weights would be chance
 REPLAYED = 1.0  # windows of older events for each window of new ones: without them the towers forget
 
 
@@ -63,24 +67,52 @@ def fits(manifest: Manifest, encoder_key: str) -> bool:
     return manifest.encoder == encoder_key and manifest.prompt_version == PROMPT_VERSION
 
 
+def reweighed(
+    trial: Snapshot, data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress
+) -> Fusion | None:
+    """Fusion weights by what happened after the trial's past, which none of its parts has seen; None where that is too little.
+
+    Of all that was tuned the weights age fastest: what is popular counts for more before Christmas.
+    """
+    inner = temporal_at(data, newest(trial), config.repeats).sampled(MAX_VALIDATION_USERS, config.training.seed)
+    if len(inner.users) < MIN_USERS:
+        return None
+    fusion, report = fit_fusion_on(Ranker(trial, data, inputs), data, inner, config)
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in report.items())
+    progress("weigh sources", 1.0, f"NDCG@10 of {len(inner.users)} users since: {figures}")
+    return fusion
+
+
+def newest(snapshot: Snapshot) -> float:
+    """Time of the newest event it was trained with, unix seconds."""
+    until = snapshot.manifest.data["until"]
+    return datetime.fromisoformat(str(until)).timestamp() if until else 0.0
+
+
 def continue_from(
-    snapshot: Snapshot, data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress
+    snapshot: Snapshot,
+    data: Interactions,
+    inputs: Inputs,
+    config: FitConfig,
+    progress: Progress,
+    fusion: Fusion | None = None,
 ) -> Snapshot:
-    """The towers learn from the events that are newer than the snapshot's; all that was tuned stays as it was, and the linear
-    sources are fitted anew, which is cheap. inputs: encoded with the snapshot's vocabulary."""
+    """The towers learn from the events that are newer than the snapshot's, the other sources are fitted anew, which is cheap; what
+    was tuned stays as it was, but for the fusion if another is given. inputs: encoded with the snapshot's vocabulary."""
     held = snapshot.manifest
     choices = Choices(
         epochs=int(held.training.get("epochs", 0)),  # type: ignore[arg-type]
         sources=held.sources,
-        fusion=snapshot.fusion,
+        fusion=fusion or snapshot.fusion,
         transfer=snapshot.transfer,
         calibration=snapshot.calibration,
         report={"continued_from": snapshot.version},
     )
-    since = datetime.fromisoformat(str(held.data["until"])).timestamp() if held.data["until"] else 0.0
     towers = transplant(snapshot, data, config.training.seed)
     training = replace(config.training, epochs=EPOCHS, learning_rate=config.training.learning_rate * RATE)
-    log = Trainer(data, inputs, towers, training, NewEvents(since)).run(progress, checkpoints=config.checkpoints)
+    log = Trainer(data, inputs, towers, training, NewEvents(newest(snapshot))).run(
+        progress, checkpoints=config.checkpoints
+    )
     deltas = {name: delta for name, delta in snapshot.runner.deltas.items() if name in data.scenarios}
     fitted = fit_sources(data, inputs, choices.sources)
     runner = TowerRunner(towers, deltas)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,10 +11,13 @@ import torch
 from app.encoding.encoder import Encoder
 from app.features.items import ItemVocabulary
 from app.learning.dataset import Interactions, interactions
+from app.learning.evaluation.metrics import per_user
+from app.learning.evaluation.rank import Ranker
 from app.learning.fit import FitConfig, fit
 from app.learning.inputs import Inputs, encode_inputs
+from app.learning.splits import temporal_at
 from app.learning.training import TrainingConfig
-from app.learning.warm_start import NewEvents, continue_from, fits
+from app.learning.warm_start import NewEvents, continue_from, fits, reweighed
 from app.learning.windows import NOTHING
 from app.retrieval.snapshot import Snapshot
 from app.types import no_progress
@@ -134,3 +137,29 @@ def test_a_model_of_other_texts_is_not_continued(first: Snapshot) -> None:
     assert fits(first.manifest, "e")
     assert not fits(first.manifest, "another encoder")
     assert not fits(replace(first.manifest, prompt_version="1"), "e")
+
+
+def test_weights_follow_what_the_trial_has_not_seen(
+    first: Snapshot, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On those cases they are no worse than the weights before; too few cases change nothing."""
+    grown = [
+        *ROWS,
+        *((f"u{user:02}", "i8", 90.0) for user in range(2)),
+        *((f"u{user:02}", "i8", 101.0) for user in range(2, 24)),
+    ]
+    data, inputs = material(grown, encoder, first.vocabulary, ["home"] * len(grown))
+    past = data.where(data.at_E <= SINCE)
+    trial = continue_from(first, past, inputs, CONFIG, no_progress)
+    assert reweighed(trial, data, inputs, CONFIG, no_progress) is None
+    monkeypatch.setattr("app.learning.warm_start.MIN_USERS", 5)
+    fusion = reweighed(trial, data, inputs, CONFIG, no_progress)
+    assert fusion is not None
+    final = continue_from(first, data, inputs, CONFIG, no_progress, fusion)
+    assert final.fusion == fusion
+    split = temporal_at(data, SINCE)
+    before, after = (
+        per_user(Ranker(of, data, inputs).rank(split, 10, "exclude"), split.targets)["ndcg@10"].mean()
+        for of in (trial, replace(trial, manifest=replace(trial.manifest, fusion=asdict(fusion))))
+    )
+    assert after >= before
