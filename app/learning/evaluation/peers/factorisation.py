@@ -31,7 +31,7 @@ class Ials:
     is_personal = True
     start: ClassVar[Params] = {"factors": 64, "alpha": 10.0, "regularization": 1.0}
     steps: ClassVar[Steps] = {
-        "alpha": (2.0, 10.0, 40.0), "regularization": (0.1, 1.0, 10.0, 50.0), "factors": (32, 64, 128),
+        "alpha": (2.0, 10.0, 40.0), "regularization": (0.1, 1.0, 10.0, 50.0, 150.0), "factors": (32, 64, 128),
     }  # fmt: skip
 
     def search(self, trials: Trials) -> None:
