@@ -1,14 +1,14 @@
 """Does a shop that is retrained a day at a time drift away from one that is retrained in full?
 
-Run: python -m tests.bench.bench_drift --data ../shared/data/online-retail --json tests/bench/results/drift.json
+Run: python -m tests.bench.bench_drift --data online-retail --json tests/bench/results/drift.json
 
 A model is fitted on everything up to a day, then goes on for `--days` trading days, each time from the model of the day before on
-that day's events, as incremental retraining does. Every `--full-every` days a full fit on the same events stands beside it, and so
-does the first model, untouched. All are judged on the events of the `--horizon` days that follow, by the protocol of `duoscene evaluate`
+that day's events, as an incremental retraining run does (trial and live model; the gate's judging is left out of both). Every
+`--full-every` days a full fit on the same events stands beside it, and so does the first model, untouched. All are judged on the events of the `--horizon` days that follow, by the protocol of `duoscene evaluate`
 (whole catalogue, items of the user's past excluded): users, items and scenarios are those known on the day.
 
 Cost model: seconds of CPU (all threads) of fitting, without the encoding of texts, which is cached for both. An increment costs the fit of
-the linear sources and a few steps of the towers.
+the linear sources, a few steps of the towers and a fit of the fusion, the first two twice.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from app.evaluating import cache_folder
 from app.learning.dataset import Interactions, interactions
 from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker
-from app.learning.fit import FitConfig, fit
+from app.learning.fit import FitConfig, extend, tune
 from app.learning.inputs import Inputs, encode_inputs
-from app.learning.splits import Split, temporal_at
+from app.learning.splits import Split, temporal, temporal_at
 from app.learning.training import TrainingConfig
-from app.learning.warm_start import continue_from
+from app.learning.warm_start import continue_from, reweighed
 from app.retrieval.snapshot import Snapshot
 from app.types import Float32Array, Json, no_progress
 
@@ -70,6 +70,14 @@ def days_of(shop: ShopData, num: int, horizon: int) -> list[float]:
     return [float(end) for end in ends[-num - 1 :]]
 
 
+@dataclass(frozen=True)
+class Model:
+    """What goes live, and the trial that knows less: the next increment weighs its sources by what that one has not seen."""
+
+    final: Snapshot
+    trial: Snapshot
+
+
 class Contest:
     def __init__(self, shop: Shop, config: FitConfig, horizon: int) -> None:
         self.shop, self.config, self.horizon = shop, config, horizon
@@ -87,13 +95,27 @@ class Contest:
         topk_UK = Ranker(snapshot, self._whole, self._inputs).rank(split, 10, "exclude", weights=weights)
         return np.asarray(per_user(topk_UK, split.targets)["ndcg@10"], np.float32)
 
-    def fitted(self, at: float) -> tuple[Snapshot, float]:
+    def fitted(self, at: float) -> tuple[Model, float]:
+        """As a full retraining run makes it: a trial of the past, and from it the model of everything."""
         data, inputs = self._known(at)
-        return timed(lambda: fit(data, inputs, self.config, tell))
 
-    def continued(self, snapshot: Snapshot, at: float) -> tuple[Snapshot, float]:
-        data, inputs = self._known(at, snapshot)
-        return timed(lambda: continue_from(snapshot, data, inputs, self.config, tell))
+        def work() -> Model:
+            past = temporal(data).train
+            choices, towers = tune(past, inputs, self.config, tell)
+            trial = extend(towers, past, inputs, self.config, choices, tell)
+            return Model(extend(trial.runner.towers, data, inputs, self.config, choices, tell), trial)
+
+        return timed(work)
+
+    def continued(self, model: Model, at: float) -> tuple[Model, float]:
+        """As an incremental retraining run makes it."""
+        data, inputs = self._known(at, model.final)
+
+        def step(snapshot: Snapshot, seen: Interactions) -> Snapshot:
+            fusion = reweighed(model.trial, seen, inputs, self.config, tell)
+            return continue_from(snapshot, seen, inputs, self.config, tell, fusion)
+
+        return timed(lambda: Model(step(model.final, data), step(model.trial, temporal(data).train)))
 
     def _known(self, at: float, warm: Snapshot | None = None) -> tuple[Interactions, Inputs]:
         shop = self.shop.until(at)
@@ -107,7 +129,7 @@ def tell(stage: str, done: float, note: str = "") -> None:
         print(f"  {time.process_time():8.1f}  {stage}: {note}", file=sys.stderr, flush=True)
 
 
-def timed(work: Callable[[], Snapshot]) -> tuple[Snapshot, float]:
+def timed(work: Callable[[], Model]) -> tuple[Model, float]:
     """With the seconds of CPU it took, whatever else the machine did."""
     started = time.process_time()
     return work(), time.process_time() - started
@@ -122,23 +144,23 @@ def run(
     first, seconds = contest.fitted(ends[0])
     print(f"full fit until {stamp(ends[0])}: {seconds:.0f} s of CPU", flush=True)
     costs, full_costs = [], [seconds]
-    snapshot, rows = first, list[dict[str, Json]]()
+    model, rows = first, list[dict[str, Json]]()
     for number, at in enumerate(ends[1:], start=1):
-        snapshot, seconds = contest.continued(snapshot, at)
+        model, seconds = contest.continued(model, at)
         costs.append(seconds)
         split = contest.split(at)
         row: dict[str, Json] = {"day": number, "until": stamp(at), "users": len(split.users), "seconds": round(seconds, 1),
-                                "items": len(snapshot.item_ids), "scenarios": len(snapshot.manifest.scenarios)}  # fmt: skip
-        ours = contest.ndcg(snapshot, split)
-        row |= {"incremental": mean(ours), "untouched": mean(contest.ndcg(first, split))}
-        row |= {"incremental_towers": mean(contest.ndcg(snapshot, split, "two_tower"))}
+                                "items": len(model.final.item_ids), "scenarios": len(model.final.manifest.scenarios)}  # fmt: skip
+        ours = contest.ndcg(model.final, split)
+        row |= {"incremental": mean(ours), "untouched": mean(contest.ndcg(first.final, split))}
+        row |= {"incremental_towers": mean(contest.ndcg(model.final, split, "two_tower"))}
         if number % full_every == 0:
             full, seconds = contest.fitted(at)
             full_costs.append(seconds)
-            theirs = contest.ndcg(full, split)
+            theirs = contest.ndcg(full.final, split)
             row |= {"full": mean(theirs), "full_seconds": round(seconds, 1), **interval(ours - theirs)}
-            row |= {"full_towers": mean(contest.ndcg(full, split, "two_tower"))}
-            row |= {"untouched_towers": mean(contest.ndcg(first, split, "two_tower"))}
+            row |= {"full_towers": mean(contest.ndcg(full.final, split, "two_tower"))}
+            row |= {"untouched_towers": mean(contest.ndcg(first.final, split, "two_tower"))}
         rows.append(row)
         print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
         keep(summary(rows, costs, full_costs))
