@@ -51,7 +51,7 @@ class UserBatch:
 
     history_BL: Int32Array
     kinds_BL: Int32Array
-    ages_BL: Float32Array
+    ages_BL: NDArray[np.float64]  # a gap between old events is a small difference of these
     profile_BT: Float32Array
     scenario_B: Int64Array
 
@@ -80,7 +80,7 @@ def fold_users(
     shape = (len(histories), length)
     rows = np.full(shape, PAD, np.int32)
     kinds = np.zeros(shape, np.int32)
-    ages = np.zeros(shape, np.float32)
+    ages = np.zeros(shape)
     for b, history in enumerate(histories):
         tail = history[-length:]
         if tail:

@@ -75,7 +75,7 @@ class TowerRunner:
         users, item_BLD = _newest(users, item_BLD, self.towers.config.length)
         visible_BL = users.history_BL != PAD
         lengths_B = visible_BL.sum(1)
-        gap_BL = np.zeros_like(users.ages_BL)
+        gap_BL = np.zeros(users.ages_BL.shape, np.float32)
         gap_BL[:, 1:] = np.where(visible_BL[:, 1:], users.ages_BL[:, :-1] - users.ages_BL[:, 1:], 0.0)
         B, L = users.history_BL.shape
         each_B = np.arange(B)

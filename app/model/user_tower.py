@@ -16,12 +16,13 @@ from app.features.users import NUM_KINDS
 from app.model.config import TowerConfig
 from app.model.scenario_adapter import ScenarioAdapter, ScenarioEmbedding
 
+ROUNDING_MINUTES = 1e-3
 GAP_BUCKETS = 20  # log2 of minutes: bucket 0 under a minute, 19 over half a year
 
 
 def gap_bucket(hours: Tensor) -> Tensor:
-    """int64, same shape: log2 bucket of a time gap."""
-    return torch.log2(1.0 + hours.clamp(min=0) * 60.0).long().clamp(max=GAP_BUCKETS - 1)
+    """int64, same shape: log2 bucket of a time gap. A gap of whole minutes, where buckets begin, never falls short by rounding."""
+    return torch.log2(1.0 + hours.clamp(min=0) * 60.0 + ROUNDING_MINUTES).long().clamp(max=GAP_BUCKETS - 1)
 
 
 class Block(nn.Module):

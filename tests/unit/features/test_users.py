@@ -1,6 +1,9 @@
 import numpy as np
+import pytest
+import torch
 
 from app.features.users import KINDS, PAD, HistoryItem, collapse_runs, fold_users
+from app.model.user_tower import gap_bucket
 
 VIEW, CLICK, BUY, DISLIKE = (KINDS[name] for name in ("view", "click", "purchase", "dislike"))
 
@@ -33,3 +36,12 @@ def test_only_the_newest_are_kept_and_the_future_is_now() -> None:
     batch = fold_users([history], [5.0], np.zeros((1, 4), np.float32), [0], length=3)
     assert batch.history_BL.tolist() == [[7, 8, 9]]
     assert batch.ages_BL.tolist() == [[0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("now", [1_764_000_000.0 + offset for offset in (0.0, 0.123457, 17.9, 1e4 / 3, 7e7 / 9)])
+def test_whole_minutes_between_events_fall_into_one_bucket_whenever_it_is_asked(now: float) -> None:
+    start = 1_763_990_000.0
+    history = [HistoryItem(place, 2, start + 60.0 * minutes) for place, minutes in enumerate((0, 1, 4, 11))]
+    ages = fold_users([history], [now], np.zeros((1, 4), np.float32), [0]).ages_BL[0, :4]
+    gaps = torch.from_numpy((ages[:-1] - ages[1:]).astype(np.float32))
+    assert gap_bucket(gaps).tolist() == [1, 2, 3]
