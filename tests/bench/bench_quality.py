@@ -49,25 +49,42 @@ def main() -> None:
 
 
 def run(name: str, data: Path, rest: Sequence[str]) -> dict[str, Any]:
-    """Figures of every model, differences with their intervals, what was chosen and what it cost."""
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
         dataset, *options = (*RUNS[name], *rest)
         command = ["evaluate", "--data", str(data / dataset), *options]
         subprocess.run([sys.executable, "-m", "app.cli", *command, "--json", str(report)], check=True)
-        full = orjson.loads(report.read_bytes())
+        kept = figures(orjson.loads(report.read_bytes()))
+    return {"command": " ".join(["duoscene", "evaluate", "--data", dataset, *options]), "revision": revision(), **kept}
+
+
+def figures(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of every model, differences with their intervals, what was chosen and what it cost."""
     models = {
         model: {**{metric: _rounded(of["all"][metric]) for metric in KEPT}, "seconds": round(of["seconds"], 1)}
-        for model, of in full["models"].items()
+        for model, of in report["models"].items()
+    }
+    differences = {peer: _rounded(of.get("ndcg@10", of)) for peer, of in report.get("differences", {}).items()}
+    scenarios = {
+        model: of["scenario_summary"] | {name: _rounded(found["ndcg@10"]) for name, found in of["scenarios"].items()}
+        for model, of in report["models"].items()
+        if of.get("scenarios")
     }
     return {
-        "command": " ".join(["duoscene", "evaluate", "--data", dataset, *options]),
-        "split": full["split"],
+        "split": report["split"],
         "models": models,
-        "differences": full.get("differences", {}),
-        "details": full["details"],
-        "peak_memory_mib": full["peak_memory_mib"],
+        "differences": differences,
+        "scenarios": scenarios,
+        "details": report["details"],
+        "peak_memory_mib": report["peak_memory_mib"],
     }
+
+
+def revision() -> str:
+    """Of the code that was measured."""
+    return subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parent, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def table(held: Mapping[str, Any]) -> str:
@@ -80,7 +97,6 @@ def table(held: Mapping[str, Any]) -> str:
         )
         first, second = (f"{peer} {models[peer]['ndcg@10']['mean']:.4f}" for peer in peers[:2])
         delta = found["differences"][peers[0]]
-        delta = delta.get("ndcg@10", delta)
         ours = models[OURS]
         lines.append(
             f"| {name} | **{ours['ndcg@10']['mean']:.4f}** | {ours['hr@10']['mean']:.3f} | {first} | {second} "
