@@ -1,7 +1,7 @@
 """The quality figures of the README: `duoscene evaluate` on every public data set, gathered in results/quality.json.
 
-    python tests/bench/bench_quality.py --data ../shared/data            # all runs, one after the other; each is kept at once
-    python tests/bench/bench_quality.py --data ../shared/data --only "ml-1m loo"
+    python tests/bench/bench_quality.py --data DIR            # all runs, one after the other; each is kept at once
+    python tests/bench/bench_quality.py --data DIR --only "ml-1m loo"
     python tests/bench/bench_quality.py --table                          # the README's table from what is there
 
 The data sets are not part of the project; each run prints the command that anyone with the data can repeat.

@@ -123,8 +123,10 @@ def ablate(
         key = _key(variant)
         if key not in judged:
             judged[key] = _judge(variant, data, inputs, whole, cold, withheld_N, config, progress)
-        known, cold_U = judged[key]
-        found = f"NDCG@10 {known.main:.4f}, Recall@20 of new items {float(np.mean(cold_U)) if len(cold_U) else 0.0:.4f}"
+        of_known, cold_U = judged[key]
+        found = (
+            f"NDCG@10 {of_known.main:.4f}, Recall@20 of new items {float(np.mean(cold_U)) if len(cold_U) else 0.0:.4f}"
+        )
         progress("ablate", (done + 1) / len(chosen), f"{variant.group}: {variant.name}: {found}")
     default = _key(Variant("", ""))
     if default not in judged:
