@@ -45,7 +45,7 @@ from app.types import Int64Array, Json, Progress
 EXTEND_SHARE, EXTEND_RATE = (
     0.25,
     0.3,
-)  # passes over all the data after tuning, and their learning rate, against tuning's
+)  # passes after tuning, over all the data, and their learning rate, against tuning's
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,6 +270,8 @@ class Trainer:
         """The auxiliary losses by their weights; place_T: column of each target among the M items."""
         user, scenario = self.config.user_text_weight, self.config.scenario_text_weight
         total = item_MD.new_zeros(())
+        if not user and not scenario:
+            return total
         log_share_M = torch.log((count_M + 1.0) / (count_M + 1.0).sum())
         step = (self.towers, self.inputs, self.data, events_T, item_MD, place_T, log_share_M)
         if user:

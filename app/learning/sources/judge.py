@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -52,4 +53,14 @@ class Judge:
             score = self(build(fitted), **fitted.parameters)
             if score > best_score:
                 best_score, best = score, fitted
+        return best
+
+    def one_by_one(
+        self, build: Callable[[Fitted], CandidateSource], start: Fitted, steps: Mapping[str, Sequence[Json]]
+    ) -> Fitted:
+        """One parameter after the other, each from the best so far: for parameters that leave the arrays as they are."""
+        best = start
+        for name, values in steps.items():
+            tried = [replace(best, parameters={**best.parameters, name: value}) for value in values]
+            best = self.best(build, tried)
         return best

@@ -5,8 +5,7 @@ Shapes: N items, E entities, L links.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -21,25 +20,15 @@ from app.retrieval.sources.source import Fitted, csr_arrays
 from app.types import Float32Array, Int64Array, Json
 
 MIN_ITEMS = 2  # an entity of one item leads nowhere
-MAX_ITEM_SHARE = (
-    0.1  # an entity of more of the catalogue than this says nothing, and is what a walk would cost most for
-)
+MAX_ITEM_SHARE = 0.1  # an entity of more of the catalogue than this says nothing, and costs a walk most
 MAX_ITEMS = 500
 NEIGHBOURS = 20  # items bought together with each
-TOGETHER, STEPS, DECAYS = (0.3, 0.6, 0.9), (1, 2), (0.9, 0.8, 0.7)
+GRID = {"together": (0.3, 0.6, 0.9), "steps": (1, 2), "decay": (0.9, 0.8, 0.7)}
 DEFAULTS: Mapping[str, Json] = {"together": 0.5, "damping": 0.5, "steps": 1, "decay": 0.8}
 
 
 def tune(data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
-    best = fit(data, inputs, DEFAULTS)
-    for name, values in (("together", TOGETHER), ("steps", STEPS), ("decay", DECAYS)):
-        best = judge.best(KnowledgeGraphSource, _with(best, name, values))
-    return best
-
-
-def _with(fitted: Fitted, name: str, values: tuple[float, ...]) -> Iterator[Fitted]:
-    for value in values:
-        yield replace(fitted, parameters={**fitted.parameters, name: value})
+    return judge.one_by_one(KnowledgeGraphSource, fit(data, inputs, DEFAULTS), GRID)
 
 
 def fit(data: Interactions, inputs: Inputs, parameters: Mapping[str, Json]) -> Fitted:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,24 +17,15 @@ from app.types import Float32Array, Int32Array, Json
 
 CONSUMED = ("purchase", "use", "review")  # what can fall due again; where a log has none of these, every liking counts
 SHRINKAGE = 10.0  # buyers, or intervals, by which an item's own figures are pulled to the shop's
-HALF_LIVES_DAYS = (7.0, 30.0, 90.0, 365.0)
-PROPENSITIES, DUES = (0.0, 0.5, 1.0), (0.0, 0.5)
+GRID = {"half_life_days": (7.0, 30.0, 90.0, 365.0), "propensity": (0.0, 0.5, 1.0), "due": (0.0, 0.5)}
 SECONDS_PER_DAY = 86_400.0
 DEFAULTS: Mapping[str, Json] = {"half_life_days": 90.0, "propensity": 1.0, "due": 0.0}
 
 
 def tune(data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
     """Only where repeats are judged can anything be chosen."""
-    best = fit(data, inputs, DEFAULTS)
-    if judge.repeats == "allow":
-        for name, values in (("half_life_days", HALF_LIVES_DAYS), ("propensity", PROPENSITIES), ("due", DUES)):
-            best = judge.best(RepeatSource, _with(best, name, values))
-    return best
-
-
-def _with(fitted: Fitted, name: str, values: tuple[float, ...]) -> Iterator[Fitted]:
-    for value in values:
-        yield replace(fitted, parameters={**fitted.parameters, name: value})
+    start = fit(data, inputs, DEFAULTS)
+    return judge.one_by_one(RepeatSource, start, GRID) if judge.repeats == "allow" else start
 
 
 def fit(data: Interactions, inputs: Inputs, parameters: Mapping[str, Json]) -> Fitted:
