@@ -13,7 +13,7 @@ JSON = "application/json"
 
 
 def reply(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(view.model_dump_json(), status, headers, JSON)
+    return Response(view.model_dump_json(by_alias=True), status, headers, JSON)
 
 
 def reply_raw(document: Any, status: int = 200) -> Response:

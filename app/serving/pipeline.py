@@ -1,4 +1,5 @@
-"""The request's way, on one screen: rules → candidates → fallback → slate. Synchronous, on one immutable snapshot.
+"""The request's way, on one screen: rules → candidates → ranking → composition → fallback → slate. Synchronous, on one immutable
+snapshot.
 
 What it needs from outside (user state, profile vector, trends) is fetched by the recommender before.
 """
@@ -12,12 +13,15 @@ from time import perf_counter
 import numpy as np
 
 from app.scenarios.scenario import Scenario
+from app.serving.composition import compose
 from app.serving.fallback import Pick, fill, popular_rows, steps_of
 from app.serving.live import LiveSnapshot
-from app.serving.retrieve import picks_of, retrieve, weights_of
+from app.serving.ranking import Ranking, rank
+from app.serving.retrieve import retrieve, weights_of
 from app.serving.rules import Admission, Asked, admit
 from app.types import BoolArray
 
+NUM_RANKED = 400  # candidates that are ranked for one slate
 FindScenario = Callable[[str], Scenario | None]
 
 
@@ -29,6 +33,7 @@ class Draft:
     live: LiveSnapshot
     admission: Admission
     picks: list[Pick] = field(default_factory=list)
+    ranking: Ranking | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     candidates: Mapping[str, int] = field(default_factory=dict)
     fallbacks: list[str] = field(default_factory=list)
@@ -56,10 +61,16 @@ def draft_slate(asked: Asked, live: LiveSnapshot) -> Draft:
     if live.model is not None:
         begin = perf_counter()
         draft.weights = weights_of(asked, live, live.model, asked.scenario)
-        found = retrieve(asked, live, draft.admission.allowed_R, asked.scenario, draft.weights, asked.n)
+        num = max(NUM_RANKED, asked.n)
+        found = retrieve(asked, live, draft.admission.allowed_R, asked.scenario, draft.weights, num)
         draft.candidates = {name: int(np.count_nonzero(rank_C)) for name, rank_C in found.ranks.items()}
-        draft.picks = picks_of(found)
         draft.timings_ms["candidates"] = _since(begin)
+        begin = perf_counter()
+        draft.ranking = rank(asked, live.model, found)
+        draft.timings_ms["ranking"] = _since(begin)
+        begin = perf_counter()
+        draft.picks = compose(draft.ranking, asked.n)
+        draft.timings_ms["composition"] = _since(begin)
     return draft
 
 

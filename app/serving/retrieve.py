@@ -9,7 +9,6 @@ import numpy as np
 from app.features.users import KINDS, HistoryItem, UserBatch, fold_users
 from app.retrieval.candidates import Candidates
 from app.scenarios.scenario import Scenario
-from app.serving.fallback import Pick
 from app.serving.live import LiveModel, LiveSnapshot
 from app.serving.rules import Asked
 from app.types import BoolArray
@@ -44,14 +43,6 @@ def fold(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Scenario)
         profile_1T[0] = asked.profile_T
     history = list(_history(asked, live))
     return fold_users([history], [asked.now.timestamp()], profile_1T, [model.table.row(scenario.name)])
-
-
-def picks_of(candidates: Candidates) -> list[Pick]:
-    scores = np.nan_to_num(candidates.scores_C, nan=0.0, posinf=1.0, neginf=0.0).tolist()
-    return [
-        Pick(row, score, tuple(candidates.sources_of(place)))
-        for place, (row, score) in enumerate(zip(candidates.rows_C.tolist(), scores, strict=True))
-    ]
 
 
 def _history(asked: Asked, live: LiveSnapshot) -> Iterator[HistoryItem]:

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.catalogue.item import User
+from app.scenarios.scenario import Boost
 from app.types import Attributes, Json
 
 
 @dataclass(frozen=True, slots=True)
 class SlateRequest:
-    """user: a profile given inline, for this request only; wins over the stored one. n None: the scenario's."""
+    """user: a profile given inline, for this request only; wins over the stored one. n, diversity None: the scenario's.
+
+    model_version None: the live one.
+    """
 
     scenario: str
     user_id: str | None = None
@@ -20,9 +24,13 @@ class SlateRequest:
     context_items: tuple[str, ...] = ()
     n: int | None = None
     filter: Mapping[str, Json] | None = None
+    boosts: tuple[Boost, ...] = ()
     exclude_items: frozenset[str] = frozenset()
+    diversity: float | None = None
     fields: tuple[str, ...] = ()
+    reasons: bool = False
     diagnostics: bool = False
+    model_version: str | None = None
     context: Attributes = field(default_factory=dict)
 
 

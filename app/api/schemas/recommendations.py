@@ -10,6 +10,7 @@ from app.api.schemas.fields import Attributes, Body, Context, Id, JsonObject, Lo
 from app.api.schemas.items import Tags
 from app.api.schemas.users import Age
 from app.catalogue.item import User
+from app.scenarios.scenario import Boost
 from app.serving.slate import SlateRequest
 
 MAX_SLATE = 200
@@ -17,6 +18,18 @@ ContextItems = Annotated[list[Id], Field(max_length=50)]
 ExcludedItems = Annotated[list[Id], Field(max_length=1_000)]
 ItemFieldNames = Annotated[list[Word], Field(max_length=50)]
 SlateSize = Annotated[int, Field(ge=1, le=MAX_SLATE)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class BoostBody(Body):
+    filter: JsonObject
+    factor: Annotated[float, Field(ge=0.1, le=10)]
+
+    def to_boost(self) -> Boost:
+        return Boost(self.filter, self.factor)
+
+
+Boosts = Annotated[list[BoostBody], Field(max_length=20)]
 
 
 class InlineProfile(Body):
@@ -59,9 +72,17 @@ class RecommendBody(Body):
     context_items: ContextItems = Field([], description="The item being viewed, or the cart")
     n: SlateSize | None = Field(None, description="Slate size; default: the scenario's")
     filter: JsonObject | None = Field(None, description="Never relaxed: what does not match is never returned")
+    boosts: Boosts = Field([], description="Soft preferences: scores of matching items are multiplied")
     exclude_items: ExcludedItems = Field([])
+    diversity: Share | None = Field(
+        None, description="0: relevance alone, 1: difference alone; default: the scenario's"
+    )
     fields: ItemFieldNames = Field([], description="Item properties to return with each item, or attributes.<name>")
+    reasons: bool = Field(False, description="Why each item is there")
     diagnostics: bool = Field(False, description="Needs the scope admin: where candidates came from and went")
+    model_version: Word | None = Field(
+        None, description="Needs the scope admin: a preview with a version that is not live"
+    )
     context: Context = Field({}, description="device, country, locale and free keys; recorded with the impression")
 
     def to_request(self) -> SlateRequest:
@@ -73,9 +94,13 @@ class RecommendBody(Body):
             context_items=tuple(self.context_items),
             n=self.n,
             filter=self.filter,
+            boosts=tuple(boost.to_boost() for boost in self.boosts),
             exclude_items=frozenset(self.exclude_items),
+            diversity=self.diversity,
             fields=tuple(self.fields),
+            reasons=self.reasons,
             diagnostics=self.diagnostics,
+            model_version=self.model_version,
             context=self.context,
         )
 
@@ -87,8 +112,13 @@ class RecommendQuery(Query):
     context_items: ContextItems = Field([], description="Repeat the parameter for several items")
     n: SlateSize | None = Field(None, description="Slate size; default: the scenario's", examples=[10])
     exclude_items: ExcludedItems = Field([], description="Repeat the parameter for several items")
+    diversity: Share | None = Field(
+        None, description="0: relevance alone, 1: difference alone; default: the scenario's"
+    )
     fields: ItemFieldNames = Field([], description="Repeat the parameter for several properties", examples=[["title"]])
+    reasons: bool = Field(False, description="Why each item is there")
     diagnostics: bool = Field(False, description="Needs the scope admin")
+    model_version: Word | None = Field(None, description="Needs the scope admin: a preview with another version")
 
     def to_request(self) -> SlateRequest:
         return SlateRequest(
@@ -98,8 +128,11 @@ class RecommendQuery(Query):
             context_items=tuple(self.context_items),
             n=self.n,
             exclude_items=frozenset(self.exclude_items),
+            diversity=self.diversity,
             fields=tuple(self.fields),
+            reasons=self.reasons,
             diagnostics=self.diagnostics,
+            model_version=self.model_version,
         )
 
 

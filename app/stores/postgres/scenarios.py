@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.scenarios.scenario import Exclusions, Scenario
+from app.scenarios.scenario import Boost, Caps, Exclusions, Objective, Pin, Promotion, Rotation, Scenario
 from app.stores.postgres.engine import begin
 from app.stores.postgres.revisions import move_revision
 from app.stores.postgres.tables import scenarios
+
+PARTS = {"exclude": Exclusions, "objective": Objective, "rotation": Rotation, "caps": Caps}
+LISTS = {"boosts": Boost, "pins": Pin, "page_promotions": Promotion}
 
 
 class PostgresScenarios:
@@ -20,8 +25,9 @@ class PostgresScenarios:
         self._engine = engine
 
     async def put(self, scenario: Scenario) -> None:
-        body = dataclasses.asdict(scenario)
-        row = insert(scenarios).values(name=body.pop("name"), body=body)
+        body = json.loads(json.dumps(dataclasses.asdict(scenario), default=datetime.isoformat))
+        del body["name"]
+        row = insert(scenarios).values(name=scenario.name, body=body)
         replace = row.on_conflict_do_update(
             index_elements=["name"], set_={"body": row.excluded.body, "updated_at": func.now()}
         )
@@ -46,9 +52,22 @@ class PostgresScenarios:
 
 def to_scenario(name: str, body: dict[str, Any]) -> Scenario:
     """Fields that a newer release wrote are left out; fields that an older one did not know get their defaults."""
-    known = {field.name for field in dataclasses.fields(Scenario)}
-    values = {key: value for key, value in body.items() if key in known}
-    values["exclude"] = Exclusions(**values.get("exclude", {}))
+    values = _known(Scenario, body)
+    for field, part in PARTS.items():
+        if values.get(field) is not None:
+            values[field] = part(**_known(part, values[field]))
+    for field, row in LISTS.items():
+        values[field] = tuple(row(**_known(row, given)) for given in values.get(field, ()))
     if "fallback" in values:
         values["fallback"] = tuple(values["fallback"])
-    return Scenario(name=name, **values)
+    return Scenario(**{**values, "name": name})
+
+
+def _known(kind: type[Any], body: dict[str, Any]) -> dict[str, Any]:
+    """Moments are the fields called …_at."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {
+        key: datetime.fromisoformat(value) if key.endswith("_at") and value is not None else value
+        for key, value in body.items()
+        if key in names
+    }

@@ -64,7 +64,7 @@ def test_a_scenario_of_ones_own(admin: httpx.Client, new_id: str) -> None:
         url, json={"description": "Gift guide", "filter": {"field": "price", "lte": 50}, "fallback": ["home"]}
     )
     assert put.status_code == 200, put.text
-    assert put.json()["exclude"] == {"purchased_days": 30.0, "context_items": True}
+    assert put.json()["exclude"] == {"purchased_days": 30.0, "seen_impressions": 0.0, "context_items": True}
     assert admin.get(url).json() == put.json()
     assert admin.delete(url).status_code == 204
     is_problem(admin.delete(url), 404, "scenario_not_found")
@@ -89,10 +89,12 @@ def test_a_scenario_that_names_repeat_keeps_no_purchase_away_unless_told_to(admi
         ({"sources": {"new": "a lot"}}, ["sources", "new"], "bad_weight"),
         ({"fallback": ["nowhere"]}, ["fallback", 0], "unknown_fallback"),
         ({"filter": {"field": "nope", "eq": 1}}, ["filter", "field"], "filter_unknown_field"),
-        ({"pins": []}, ["pins"], "unknown_field"),
+        ({"pin": []}, ["pin"], "unknown_field"),
+        ({"pins": [{"position": 0, "item_id": "a"}]}, ["pins", 0, "position"], "out_of_range"),
+        ({"objective": {"click": 0}}, ["objective"], "empty_objective"),
         ({"n": 0}, ["n"], "out_of_range"),
         ({"exclude": {"purchased_days": -1}}, ["exclude", "purchased_days"], "out_of_range"),
-        ({"exclude": {"seen_impressions": 3}}, ["exclude", "seen_impressions"], "unknown_field"),
+        ({"exclude": {"seen_impressions": -3}}, ["exclude", "seen_impressions"], "out_of_range"),
         ({"description": ""}, ["description"], "too_short"),
         ({"name": "other"}, ["name"], "id_mismatch"),
     ],

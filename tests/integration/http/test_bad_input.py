@@ -66,7 +66,7 @@ def test_bodies_that_are_no_good_json(admin: httpx.Client, body: bytes, status: 
     ("change", "loc", "code"),
     [
         ({"usr_id": "u"}, ["usr_id"], "unknown_field"),
-        ({"boosts": []}, ["boosts"], "unknown_field"),
+        ({"boost": []}, ["boost"], "unknown_field"),
         ({"query": "a gift"}, ["query"], "unknown_field"),
         ({"n": "5"}, ["n"], "wrong_type"),
         ({"n": True}, ["n"], "wrong_type"),
@@ -238,7 +238,7 @@ def test_events_that_do_not_fit(admin: httpx.Client, new_id: str) -> None:
         ("/v1/items?q=%FF", 400, "invalid_query"),
         ("/v1/items?q=%00", 422, "bad_text"),
         ("/v1/recommendations?scenario=home&n=many", 422, "wrong_type"),
-        ("/v1/recommendations?scenario=home&model_version=x", 422, "unknown_field"),
+        ("/v1/recommendations?scenario=home&model=x", 422, "unknown_field"),
         ("/v1/recommendations", 422, "missing_field"),
         ("/v1/items/x/similar?n=0", 422, "out_of_range"),
         ("/v1/admin/jobs/nope", 404, "job_not_found"),
