@@ -24,11 +24,14 @@ class HistoryEntry(NamedTuple):
 class UserState:
     """history: newest last, at most MAX_HISTORY, impressions left out. purchased: item -> unix seconds of the last one.
 
+    seen: item -> decayed number of times it was shown, as of now. dismissed: item -> unix seconds of the dislike that stands.
     profile: the stored description of the user, if any. A user and a session asked for together come as one state.
     """
 
     history: tuple[HistoryEntry, ...] = ()
     purchased: Mapping[str, float] = field(default_factory=dict)
+    seen: Mapping[str, float] = field(default_factory=dict)
+    dismissed: Mapping[str, float] = field(default_factory=dict)
     profile: User | None = None
     catalogue_revision: int = 0  # newest revision any process wrote; ahead of ours: catch up before serving
     degraded: tuple[str, ...] = ()  # ("user_state",) when it could not be read

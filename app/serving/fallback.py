@@ -15,11 +15,15 @@ LAST_STEPS = ("popular", "new")
 
 
 class Pick(NamedTuple):
-    """One place of a slate: a row of the view."""
+    """One place of a slate: a row of the view. propensity: probability that this item stands here. rules: of the slate that put it
+    there or moved it, such as pin, promotion, boost."""
 
     row: int
     score: float
     sources: tuple[str, ...]
+    propensity: float = 1.0
+    is_explored: bool = False
+    rules: tuple[str, ...] = ()
 
 
 def steps_of(fallback: Sequence[str]) -> Iterator[str]:
