@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from app.types import Float32Array, Int32Array, Int64Array
@@ -21,12 +21,14 @@ class Candidates:
     """For one user, best first. Shapes: C candidates.
 
     rows_C: item-space rows, without repeats. scores_C: fused score, finite, falling.
-    ranks: source name -> int32 [C], 1-based rank the source gave the candidate, 0 where it did not bring it.
+    ranks: source name -> int32 [C], 1-based rank the source gave the candidate, 0 where it did not bring it. scores: source name ->
+    float32 [C], the score it gave, in its own measure, NaN where it did not bring it. The same names in both.
     """
 
     rows_C: Int64Array
     scores_C: Float32Array
     ranks: Mapping[str, Int32Array]
+    scores: Mapping[str, Float32Array] = field(default_factory=dict)
 
     def sources_of(self, position: int) -> list[str]:
         return [name for name, rank_C in self.ranks.items() if rank_C[position] > 0]

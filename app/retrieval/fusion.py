@@ -60,20 +60,23 @@ class Fusion:
         if not lists:
             return Candidates(np.empty(0, np.int64), np.empty(0, np.float32), {})
         union_C, place = np.unique(np.concatenate([rows for rows, _ in lists.values()]), return_inverse=True)
-        scores_C = np.zeros(len(union_C))
-        ranks, start = {}, 0
+        fused_C = np.zeros(len(union_C))
+        ranks, of_source, start = {}, {}, 0
         for name, (rows, scores) in lists.items():
             mine = place[start : start + len(rows)]
-            scores_C[mine] += weights[name] * (views(scores) @ np.asarray(self.shapes.get(name, BY_FLAT_RANK)))
+            fused_C[mine] += weights[name] * (views(scores) @ np.asarray(self.shapes.get(name, BY_FLAT_RANK)))
             ranks[name] = np.zeros(len(union_C), np.int32)
             ranks[name][mine] = np.arange(1, len(rows) + 1)
+            of_source[name] = np.full(len(union_C), np.nan, np.float32)
+            of_source[name][mine] = scores
             start += len(rows)
-        scores_C /= sum(weights[name] for name in lists)
-        order_C = np.argsort(-scores_C, kind="stable")[:num]
+        fused_C /= sum(weights[name] for name in lists)
+        order_C = np.argsort(-fused_C, kind="stable")[:num]
         return Candidates(
             union_C[order_C],
-            scores_C[order_C].astype(np.float32),
-            {name: rank[order_C] for name, rank in ranks.items()},
+            fused_C[order_C].astype(np.float32),
+            {name: rank_C[order_C] for name, rank_C in ranks.items()},
+            {name: scores_C[order_C] for name, scores_C in of_source.items()},
         )
 
     def _learned(self, scenario: str, repeats: bool, is_cold: bool) -> Mapping[str, float]:

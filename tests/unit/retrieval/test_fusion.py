@@ -1,0 +1,49 @@
+"""Fusion: one list out of several, and what each source said of each candidate."""
+
+import numpy as np
+
+from app.retrieval.candidates import Ranked
+from app.retrieval.fusion import Fusion
+
+
+def ranked(rows: list[int], scores: list[float]) -> Ranked:
+    return Ranked(np.asarray(rows, np.int64), np.asarray(scores, np.float32))
+
+
+LISTS = {"item_cf": ranked([7, 3, 5], [0.9, 0.4, 0.1]), "content": ranked([5, 9], [8.0, 2.0])}
+
+
+def test_every_candidate_stands_once_with_the_rank_and_the_score_of_each_source() -> None:
+    found = Fusion().fuse(LISTS, {"item_cf": 1.0, "content": 1.0}, 10)
+    assert sorted(found.rows_C.tolist()) == [3, 5, 7, 9]
+    told = {
+        row: (
+            found.ranks["item_cf"][c],
+            found.scores["item_cf"][c],
+            found.ranks["content"][c],
+            found.scores["content"][c],
+        )
+        for c, row in enumerate(found.rows_C.tolist())
+    }
+    np.testing.assert_allclose(told[5], (3, 0.1, 1, 8.0), rtol=1e-6)
+    np.testing.assert_allclose(told[7], (1, 0.9, 0, np.nan), rtol=1e-6)
+    np.testing.assert_allclose(told[9], (0, np.nan, 2, 2.0), rtol=1e-6)
+    assert found.sources_of(found.rows_C.tolist().index(5)) == ["item_cf", "content"]
+
+
+def test_a_source_of_weight_zero_brings_nothing_and_says_nothing() -> None:
+    found = Fusion().fuse(LISTS, {"item_cf": 1.0, "content": 0.0}, 10)
+    assert found.rows_C.tolist() == [7, 3, 5]
+    assert set(found.ranks) == set(found.scores) == {"item_cf"}
+
+
+def test_the_cut_keeps_what_was_said_beside_its_candidate() -> None:
+    whole = Fusion().fuse(LISTS, {"item_cf": 1.0, "content": 1.0}, 10)
+    cut = Fusion().fuse(LISTS, {"item_cf": 1.0, "content": 1.0}, 2)
+    for name in LISTS:
+        np.testing.assert_array_equal(cut.scores[name], whole.scores[name][:2])
+        np.testing.assert_array_equal(cut.ranks[name], whole.ranks[name][:2])
+
+
+def test_nothing_proposed_is_nothing_found() -> None:
+    assert len(Fusion().fuse({}, {"item_cf": 1.0}, 5).rows_C) == 0
