@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from app.features.users import KINDS, HistoryItem, UserBatch, fold_users
-from app.retrieval.candidates import Candidates
+from app.features.users import KINDS, HistoryItem, UserBatch, concatenate, fold_users
+from app.retrieval.candidates import Candidates, Ranked
+from app.retrieval.snapshot import CANDIDATES_PER_SOURCE
 from app.scenarios.scenario import Scenario
 from app.serving.live import LiveModel, LiveSnapshot
 from app.serving.rules import Asked
@@ -19,15 +20,25 @@ def retrieve(
 ) -> Candidates:
     """At most num allowed rows, best first. live must have a model."""
     assert live.model
-    users = fold(asked, live, live.model, scenario)
-    return live.model.snapshot.recommend(
-        users,
-        live.model.space,
-        live.model.table,
-        num,
-        weights=[weights],
-        allowed_R=live.retrievable(allowed_R),
-    )[0]
+    [lists] = find_each([asked], live, allowed_R, scenario, [weights], num)
+    return live.model.snapshot.fusion.fuse(lists, weights, num)
+
+
+def find_each(
+    asked: Sequence[Asked],
+    live: LiveSnapshot,
+    allowed_R: BoolArray,
+    scenario: Scenario,
+    weights: Sequence[Mapping[str, float]],
+    num: int,
+) -> list[dict[str, Ranked]]:
+    """The lists of the sources that weigh something, before fusion, for several versions of a request at once."""
+    assert live.model
+    users = concatenate([fold(one, live, live.model, scenario) for one in asked])
+    wanted = {name for of_one in weights for name, weight in of_one.items() if weight > 0}
+    num = max(num, CANDIDATES_PER_SOURCE)
+    model = live.model
+    return model.snapshot.find(users, model.space, model.table, num, wanted, live.retrievable(allowed_R))
 
 
 def weights_of(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> Mapping[str, float]:

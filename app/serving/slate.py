@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from app.catalogue.item import User
 from app.scenarios.scenario import Boost
+from app.serving.reasons.reason import Reason
 from app.types import Attributes, Json
 
 
@@ -43,6 +44,7 @@ class SlateItem:
     cold: bool  # the live model has not seen an event of it
     explored: bool = False
     fields: Mapping[str, Json] = field(default_factory=dict)
+    reason: Reason | None = None  # where reasons were asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -14,6 +15,7 @@ from app.api.parameters import ItemId
 from app.api.replies import reply_raw
 from app.api.schemas.recommendations import RecommendBody, RecommendQuery, SimilarQuery, SlateView
 from app.observability import metrics
+from app.serving.reasons.reason import Reason
 from app.serving.slate import Slate, SlateItem, SlateRequest
 
 router = APIRouter(prefix="/v1", tags=["recommendations"])
@@ -99,4 +101,12 @@ def _item_document(item: SlateItem, *, with_fields: bool) -> dict[str, Any]:
     }
     if with_fields:
         document["fields"] = item.fields
+    if item.reason is not None:
+        document["reason"] = reason_document(item.reason)
     return document
+
+
+def reason_document(reason: Reason) -> dict[str, Any]:
+    """ReasonView as plain data; what a kind of evidence does not have is left out."""
+    evidence = [{name: value for name, value in asdict(e).items() if value is not None} for e in reason.evidence]
+    return {"text": reason.text, "evidence": evidence}

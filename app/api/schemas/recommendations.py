@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -143,6 +143,30 @@ class SimilarQuery(Query):
     fields: ItemFieldNames = Field([], description="Repeat the parameter for several properties", examples=[["title"]])
 
 
+class EvidenceView(View):
+    kind: Literal["history", "context", "taste", "profile", "query", "source", "attribute", "rule"] = Field(
+        description="history: what was done with `item_id`. taste: the whole history together. attribute: what the item has in "
+        "common with `item_id`. source: the candidate source that brought it. rule: of the slate, such as pin"
+    )
+    share: float = Field(
+        ge=0, le=1, description="The part of the item's score that is gone without it; shares may overlap"
+    )
+    item_id: str | None = Field(None, description="Of history, context and attribute")
+    event: str | None = Field(None, description="Of history: the strongest event on `item_id`")
+    source: str | None = None
+    attribute: str | None = Field(None, description="brand, category, tag, price or attributes.<name>")
+    value: str | None = Field(None, description="Of `attribute`")
+    words: str | None = Field(None, description="Of profile and query: the words that carried it")
+    rule: str | None = None
+
+
+class ReasonView(View):
+    text: str = Field(
+        description="In the locale of the request's context, else the user's, else English; plain text, not HTML"
+    )
+    evidence: list[EvidenceView] = Field(description="What the text tells of first, then by share")
+
+
 class SlateItemView(View):
     item_id: str
     position: int = Field(description="From 1: the order to show")
@@ -151,6 +175,7 @@ class SlateItemView(View):
     cold: bool = Field(description="The live model has not seen an event of it")
     explored: bool
     fields: dict[str, Any] | None = Field(None, description="Only where `fields` was asked for")
+    reason: ReasonView | None = Field(None, description="Only where `reasons` was asked for")
 
 
 class DiagnosticsView(View):
@@ -179,6 +204,13 @@ class SlateView(View):
                             "cold": False,
                             "explored": False,
                             "fields": {"title": "Retrospot lunch box", "price": 4.95},
+                            "reason": {
+                                "text": "Because you looked at “Retrospot tea towel”",
+                                "evidence": [
+                                    {"kind": "history", "share": 0.62, "item_id": "sku-9", "event": "view"},
+                                    {"kind": "source", "share": 0.55, "source": "item_cf"},
+                                ],
+                            },
                         }
                     ],
                     "fallbacks": [],
