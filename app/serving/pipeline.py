@@ -19,6 +19,7 @@ from app.serving.live import LiveSnapshot
 from app.serving.ranking import Ranking, rank
 from app.serving.retrieve import retrieve, weights_of
 from app.serving.rules import Admission, Asked, admit
+from app.serving.slate import RuleReport
 from app.types import BoolArray
 
 NUM_RANKED = 400  # candidates that are ranked for one slate
@@ -27,7 +28,7 @@ FindScenario = Callable[[str], Scenario | None]
 
 @dataclass(slots=True)
 class Draft:
-    """A slate in the making. candidates: source -> how many of them the fused list holds."""
+    """A slate in the making. candidates: source -> how many of them the fused list holds. reports: what each rule did, in order."""
 
     asked: Asked
     live: LiveSnapshot
@@ -37,6 +38,7 @@ class Draft:
     weights: Mapping[str, float] = field(default_factory=dict)
     candidates: Mapping[str, int] = field(default_factory=dict)
     fallbacks: list[str] = field(default_factory=list)
+    reports: list[RuleReport] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -57,6 +59,7 @@ def draft_slate(asked: Asked, live: LiveSnapshot) -> Draft:
     """Rules and candidates. Raises Invalid when a filter needs a viewed item and there is none."""
     begin = perf_counter()
     draft = Draft(asked, live, admit(asked, live.catalogue))
+    draft.reports.extend(draft.admission.reports)
     draft.timings_ms["rules"] = _since(begin)
     if live.model is not None:
         begin = perf_counter()

@@ -17,10 +17,11 @@ from app.feedback.state import UserState
 from app.retrieval.filters import Filter
 from app.scenarios.scenario import Scenario
 from app.serving.catalogue_view import CatalogueView
-from app.serving.slate import SlateRequest
-from app.types import BoolArray, Float32Array
+from app.serving.slate import RuleReport, SlateRequest
+from app.types import BoolArray, Float32Array, Int64Array
 
 SECONDS_PER_DAY = 86_400.0
+NUM_EXAMPLES = 5  # of the items that a rule dropped or moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +44,40 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """allowed_R: bool [R], rows of the view. dropped: rule -> how many items it took away that earlier rules had left."""
+    """allowed_R: bool [R], rows of the view. reports: of every hard rule, in the order they were applied."""
 
     allowed_R: BoolArray
-    dropped: Mapping[str, int]
+    reports: tuple[RuleReport, ...]
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Rule -> how many items it took away that earlier rules had left."""
+        return {report.rule: report.dropped for report in self.reports}
 
 
 def admit(asked: Asked, view: CatalogueView) -> Admission:
     """Raises Invalid("filter_context_item_missing")."""
     allowed_R = view.visible(asked.now)
-    dropped = {"unavailable": view.num_items - int(np.count_nonzero(allowed_R))}
+    reports = [RuleReport("unavailable", view.num_items - int(np.count_nonzero(allowed_R)))]
     for rule, mask_R in _masks(asked, view):
-        before = np.count_nonzero(allowed_R)
+        gone = np.flatnonzero(allowed_R & ~mask_R)
         allowed_R &= mask_R
-        dropped[rule] = int(before - np.count_nonzero(allowed_R))
+        reports.append(report_drops(rule, gone, asked, view))
     for rule, item_ids in _exclusions(asked):
-        rows = view.rows(item_ids)
-        dropped[rule] = int(np.count_nonzero(allowed_R[np.unique(rows)]))
+        rows = np.unique(view.rows(item_ids))
+        gone = rows[allowed_R[rows]]
         allowed_R[rows] = False
-    return Admission(allowed_R, dropped)
+        reports.append(report_drops(rule, gone, asked, view))
+    return Admission(allowed_R, tuple(reports))
+
+
+def report_drops(rule: str, rows: Int64Array, asked: Asked, view: CatalogueView) -> RuleReport:
+    return RuleReport(rule, dropped=len(rows), examples=examples_of(rows, asked, view))
+
+
+def examples_of(rows: Int64Array, asked: Asked, view: CatalogueView) -> tuple[str, ...]:
+    """Ids of the first few rows, if anybody will read them."""
+    return tuple(view.id_at(row) for row in rows[:NUM_EXAMPLES].tolist()) if asked.request.diagnostics else ()
 
 
 def _masks(asked: Asked, view: CatalogueView) -> Iterable[tuple[str, BoolArray]]:

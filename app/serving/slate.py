@@ -48,6 +48,17 @@ class SlateItem:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleReport:
+    """What one rule did to a slate. dropped: items it took away that earlier rules had left. moved: of the places asked for, how
+    many hold another item than without it. examples: some of those items, only where diagnostics were asked for."""
+
+    rule: str
+    dropped: int = 0
+    moved: int = 0
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnostics:
     """candidates: source -> how many it brought. dropped: rule -> how many it took away. timings_ms: stage -> time."""
 

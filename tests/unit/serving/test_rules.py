@@ -63,6 +63,14 @@ def test_context_items_and_asked_exclusions_are_left_out():
     assert "rod" in allowed(asked(replace(HOME, exclude=Exclusions(context_items=False)), context_items=("rod",)))
 
 
+def test_a_report_names_some_of_what_was_dropped_to_those_who_ask():
+    told = admit(asked(filter={"field": "price", "lt": 50}, diagnostics=True), VIEW).reports
+    assert {(report.rule, report.dropped, report.examples) for report in told} == {
+        ("unavailable", 2, ()), ("filter", 1, ("reel",)), ("purchased", 0, ()), ("context_items", 0, ()), ("exclude_items", 0, ()),
+    }  # fmt: skip
+    assert not any(report.examples for report in admit(asked(filter={"field": "price", "lt": 50}), VIEW).reports)
+
+
 def test_both_filters_hold_and_count_apart():
     scenario = replace(HOME, filter={"field": "price", "lt": 50})
     admission = admit(asked(scenario, filter={"field": "brand", "exists": True}), VIEW)
