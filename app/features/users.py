@@ -66,17 +66,6 @@ class UserBatch:
         )  # fmt: skip
 
 
-def concatenate(batches: Sequence[UserBatch]) -> UserBatch:
-    """One batch of them all; they were folded to the same length."""
-    return UserBatch(
-        np.concatenate([batch.history_BL for batch in batches]),
-        np.concatenate([batch.kinds_BL for batch in batches]),
-        np.concatenate([batch.ages_BL for batch in batches]),
-        np.concatenate([batch.profile_BT for batch in batches]),
-        np.concatenate([batch.scenario_B for batch in batches]),
-    )
-
-
 def fold_users(
     histories: Sequence[Sequence[HistoryItem]],
     now: Sequence[float],

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from app.features.users import KINDS, HistoryItem, UserBatch, concatenate, fold_users
+from app.features.users import KINDS, HistoryItem, UserBatch, fold_users
 from app.retrieval.candidates import Candidates, Ranked
 from app.retrieval.snapshot import CANDIDATES_PER_SOURCE
 from app.scenarios.scenario import Scenario
@@ -34,7 +34,7 @@ def find_each(
 ) -> list[dict[str, Ranked]]:
     """The lists of the sources that weigh something, before fusion, for several versions of a request at once."""
     assert live.model
-    users = concatenate([fold(one, live, live.model, scenario) for one in asked])
+    users = fold(asked, live, live.model, scenario)
     wanted = {name for of_one in weights for name, weight in of_one.items() if weight > 0}
     num = max(num, CANDIDATES_PER_SOURCE)
     model = live.model
@@ -47,13 +47,15 @@ def weights_of(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Sce
     return model.snapshot.resolve(scenario.name, scenario.sources, is_cold=is_cold)
 
 
-def fold(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> UserBatch:
-    """One user. Items without a vector leave no trace in the history."""
-    profile_1T = np.zeros((1, model.snapshot.manifest.text_dim), np.float32)
-    if asked.profile_T is not None:
-        profile_1T[0] = asked.profile_T
-    history = list(_history(asked, live))
-    return fold_users([history], [asked.now.timestamp()], profile_1T, [model.table.row(scenario.name)])
+def fold(asked: Sequence[Asked], live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> UserBatch:
+    """One user for each. Items without a vector leave no trace in the history."""
+    profile_BT = np.zeros((len(asked), model.snapshot.manifest.text_dim), np.float32)
+    for b, one in enumerate(asked):
+        if one.profile_T is not None:
+            profile_BT[b] = one.profile_T
+    histories = [list(_history(one, live)) for one in asked]
+    row = model.table.row(scenario.name)
+    return fold_users(histories, [one.now.timestamp() for one in asked], profile_BT, [row] * len(asked))
 
 
 def _history(asked: Asked, live: LiveSnapshot) -> Iterator[HistoryItem]:
