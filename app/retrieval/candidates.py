@@ -22,13 +22,15 @@ class Candidates:
 
     rows_C: item-space rows, without repeats. scores_C: fused score, finite, falling.
     ranks: source name -> int32 [C], 1-based rank the source gave the candidate, 0 where it did not bring it. scores: source name ->
-    float32 [C], the score it gave, in its own measure, NaN where it did not bring it. The same names in both.
+    float32 [C], the score it gave, in its own measure, NaN where it did not bring it. parts: source name -> float32 [C], what it adds
+    to scores_C. The same names in all.
     """
 
     rows_C: Int64Array
     scores_C: Float32Array
     ranks: Mapping[str, Int32Array]
     scores: Mapping[str, Float32Array] = field(default_factory=dict)
+    parts: Mapping[str, Float32Array] = field(default_factory=dict)
 
     def sources_of(self, position: int) -> list[str]:
         return [name for name, rank_C in self.ranks.items() if rank_C[position] > 0]

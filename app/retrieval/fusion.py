@@ -61,22 +61,27 @@ class Fusion:
             return Candidates(np.empty(0, np.int64), np.empty(0, np.float32), {})
         union_C, place = np.unique(np.concatenate([rows for rows, _ in lists.values()]), return_inverse=True)
         fused_C = np.zeros(len(union_C))
-        ranks, of_source, start = {}, {}, 0
+        ranks, of_source, parts, start = {}, {}, {}, 0
+        total = sum(weights[name] for name in lists)
         for name, (rows, scores) in lists.items():
             mine = place[start : start + len(rows)]
-            fused_C[mine] += weights[name] * (views(scores) @ np.asarray(self.shapes.get(name, BY_FLAT_RANK)))
+            value_K = views(scores) @ np.asarray(self.shapes.get(name, BY_FLAT_RANK))
+            parts[name] = np.zeros(len(union_C), np.float32)
+            parts[name][mine] = weights[name] / total * value_K
+            fused_C[mine] += weights[name] * value_K
             ranks[name] = np.zeros(len(union_C), np.int32)
             ranks[name][mine] = np.arange(1, len(rows) + 1)
             of_source[name] = np.full(len(union_C), np.nan, np.float32)
             of_source[name][mine] = scores
             start += len(rows)
-        fused_C /= sum(weights[name] for name in lists)
+        fused_C /= total
         order_C = np.argsort(-fused_C, kind="stable")[:num]
         return Candidates(
             union_C[order_C],
             fused_C[order_C].astype(np.float32),
             {name: rank_C[order_C] for name, rank_C in ranks.items()},
             {name: scores_C[order_C] for name, scores_C in of_source.items()},
+            {name: part_C[order_C] for name, part_C in parts.items()},
         )
 
     def _learned(self, scenario: str, repeats: bool, is_cold: bool) -> Mapping[str, float]:

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from app.features.users import KINDS, HistoryItem, UserBatch, fold_users
-from app.retrieval.candidates import Candidates, Ranked
-from app.retrieval.snapshot import CANDIDATES_PER_SOURCE
+from app.retrieval.candidates import Candidates
 from app.scenarios.scenario import Scenario
 from app.serving.live import LiveModel, LiveSnapshot
 from app.serving.rules import Asked
@@ -19,26 +18,28 @@ def retrieve(
     asked: Asked, live: LiveSnapshot, allowed_R: BoolArray, scenario: Scenario, weights: Mapping[str, float], num: int
 ) -> Candidates:
     """At most num allowed rows, best first. live must have a model."""
-    assert live.model
-    [lists] = find_each([asked], live, allowed_R, scenario, [weights], num)
-    return live.model.snapshot.fusion.fuse(lists, weights, num)
+    return retrieve_each([asked], live, allowed_R, scenario, [weights], num)[0]
 
 
-def find_each(
+def retrieve_each(
     asked: Sequence[Asked],
     live: LiveSnapshot,
     allowed_R: BoolArray,
     scenario: Scenario,
     weights: Sequence[Mapping[str, float]],
     num: int,
-) -> list[dict[str, Ranked]]:
-    """The lists of the sources that weigh something, before fusion, for several versions of a request at once."""
+) -> list[Candidates]:
+    """The same for several versions of a request, in one batch. weights: of each."""
     assert live.model
     users = fold(asked, live, live.model, scenario)
-    wanted = {name for of_one in weights for name, weight in of_one.items() if weight > 0}
-    num = max(num, CANDIDATES_PER_SOURCE)
-    model = live.model
-    return model.snapshot.find(users, model.space, model.table, num, wanted, live.retrievable(allowed_R))
+    return live.model.snapshot.recommend(
+        users,
+        live.model.space,
+        live.model.table,
+        num,
+        weights=weights,
+        allowed_R=live.retrievable(allowed_R),
+    )
 
 
 def weights_of(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> Mapping[str, float]:

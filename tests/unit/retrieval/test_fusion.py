@@ -47,3 +47,10 @@ def test_the_cut_keeps_what_was_said_beside_its_candidate() -> None:
 
 def test_nothing_proposed_is_nothing_found() -> None:
     assert len(Fusion().fuse({}, {"item_cf": 1.0}, 5).rows_C) == 0
+
+
+def test_what_the_sources_add_is_the_score() -> None:
+    found = Fusion(shapes={"content": (0.2, 0.3, 0.5)}).fuse(LISTS, {"item_cf": 1.0, "content": 3.0}, 3)
+    np.testing.assert_allclose(sum(found.parts.values()), found.scores_C, rtol=1e-6)
+    for name, part_C in found.parts.items():
+        np.testing.assert_array_equal(part_C > 0, found.ranks[name] > 0)
