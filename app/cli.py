@@ -190,11 +190,14 @@ def evaluate(
 def keys_create(
     scopes: Annotated[str, typer.Option(help="recommend,feedback,catalog,admin (admin implies all)")],
     name: Annotated[str, typer.Option(help="Who or what the key is for")] = "",
+    rate_limit: Annotated[
+        int | None, typer.Option(min=1, help="Requests a minute; default: DUOSCENE_RATE_LIMIT_PER_MINUTE")
+    ] = None,
 ) -> None:
     """Make an API key and print it. It cannot be read again."""
     from app.commands import make_key
 
-    make_key(settings_with(), name, [scope.strip() for scope in scopes.split(",") if scope.strip()])
+    make_key(settings_with(), name, [scope.strip() for scope in scopes.split(",") if scope.strip()], rate_limit)
 
 
 @keys_app.command("list")

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.markup import escape
 from rich.table import Table
@@ -35,6 +35,11 @@ from app.wiring.servers import use_servers
 from app.wiring.stores import Stores, open_stores
 
 API_GRACE_SECONDS = 8
+QUIET_SERVER: dict[str, Any] = {
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+}  # of uvicorn: no banner
 T = TypeVar("T")
 WORKER_NICENESS = 10  # the API answers first when both want the same core
 
@@ -51,7 +56,7 @@ def serve_api(settings: Settings) -> None:
             stack.enter_context(shared_metrics())
         uvicorn.run(
             "app.main:create_app", factory=True, host=settings.host, port=settings.port, workers=settings.workers,
-            log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=API_GRACE_SECONDS,
+            timeout_graceful_shutdown=API_GRACE_SECONDS, **QUIET_SERVER,
         )  # fmt: skip
 
 
@@ -155,11 +160,13 @@ def export_data(settings: Settings, directory: Path) -> None:
     console.print(counts_table(f"Exported to {directory}", counts))
 
 
-def make_key(settings: Settings, name: str, scopes: list[str]) -> None:
+def make_key(settings: Settings, name: str, scopes: list[str], rate_limit_per_minute: int | None) -> None:
     """Raises Invalid for an unknown scope."""
 
     async def make(stores: Stores, running: Settings) -> NewKey:
-        return await create_key(stores.keys, name, scopes)
+        return await create_key(
+            stores.keys, name, scopes, pepper=settings.pepper(), rate_limit_per_minute=rate_limit_per_minute
+        )
 
     key = with_stores(settings, make)
     console.print(f"id      {key.record.key_id}\nscopes  {', '.join(sorted(key.record.scopes))}", markup=False)
@@ -168,12 +175,11 @@ def make_key(settings: Settings, name: str, scopes: list[str]) -> None:
 
 
 def list_keys(settings: Settings) -> None:
-    table = Table("id", "name", "scopes", "created", "revoked")
+    table = Table("id", "name", "scopes", "created", "last used", "per minute", "revoked")
     for key in with_stores(settings, lambda stores, running: stores.keys.all()):
-        revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
-        table.add_row(
-            key.key_id, escape(key.name), ", ".join(sorted(key.scopes)), f"{key.created_at:%Y-%m-%d %H:%M}", revoked
-        )
+        times = [f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (key.created_at, key.last_used_at, key.revoked_at)]
+        rate = str(key.rate_limit_per_minute or "")
+        table.add_row(key.key_id, escape(key.name), ", ".join(sorted(key.scopes)), *times[:2], rate, times[2])
     console.print(table)
 
 

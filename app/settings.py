@@ -33,6 +33,14 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(
         None, min_length=16, description="An admin key given from outside; empty: only keys in the database"
     )
+    key_pepper: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Mixed into the stored hash of every key; setting or changing it makes all keys in the database invalid",
+    )
+    rate_limit_per_minute: int = Field(
+        0, ge=0, description="Requests a key may make in a minute, unless it has a rate of its own; 0: any number"
+    )
     encoder: str = Field(
         "default",
         description="'default' (all-MiniLM-L6-v2, ships with the install) or any sentence-transformers model name or path",
@@ -56,6 +64,9 @@ class Settings(BaseSettings):
         0, ge=0, le=1000, description="Most passes over the data in one training; 0: chosen by size"
     )
     seed: int = Field(20_260_101, description="Seed of training and of the sample shop")
+
+    def pepper(self) -> str:
+        return self.key_pepper.get_secret_value() if self.key_pepper else ""
 
     def models_url(self) -> str:
         return self.artifact_url or str(self.data_dir.resolve() / "models")

@@ -199,7 +199,7 @@ async def first_admin_key(keys: KeyStore, settings: Settings) -> str | None:
         key.revoked_at is None and "admin" in key.scopes for key in await keys.all()
     ):
         return None
-    return (await create_key(keys, "first start", {"admin"})).secret
+    return (await create_key(keys, "first start", {"admin"}, pepper=settings.pepper())).secret
 
 
 def address_of(settings: Settings) -> str:

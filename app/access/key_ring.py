@@ -31,15 +31,20 @@ class NewKey:
     secret: str
 
 
-def digest_of(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+def digest_of(secret: str, pepper: str = "") -> str:
+    """A key is 256 random bits, so a fast digest hides it. The pepper is for who can write to the database: without it
+    nobody makes a row that opens the service."""
+    given = secret.encode("utf-8", "surrogatepass")
+    return hmac.digest(pepper.encode(), given, "sha256").hex() if pepper else hashlib.sha256(given).hexdigest()
 
 
 def allows(key: ApiKey, scope: Scope) -> bool:
     return scope in key.scopes or "admin" in key.scopes
 
 
-async def create_key(store: KeyStore, name: str, scopes: Collection[str]) -> NewKey:
+async def create_key(
+    store: KeyStore, name: str, scopes: Collection[str], *, pepper: str = "", rate_limit_per_minute: int | None = None
+) -> NewKey:
     """Make a key and keep its digest. Raises Invalid for an unknown scope or none."""
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
@@ -47,22 +52,26 @@ async def create_key(store: KeyStore, name: str, scopes: Collection[str]) -> New
         raise Invalid(f"{what}; choose from {', '.join(SCOPES)}", code="unknown_scope", loc=("scopes",))
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
     granted = frozenset(scope for scope in SCOPES if scope in scopes)
-    record = ApiKey(str(ULID()), name, granted, digest_of(secret), created_at=utc_now())
+    record = ApiKey(
+        str(ULID()), name, granted, digest_of(secret, pepper),
+        created_at=utc_now(), rate_limit_per_minute=rate_limit_per_minute,
+    )  # fmt: skip
     await store.add(record)
     return NewKey(record, secret)
 
 
-def key_of_settings(secret: str) -> ApiKey:
-    epoch = datetime.fromtimestamp(0, UTC)
-    return ApiKey(SETTINGS_KEY_ID, "admin key of the settings", frozenset(SCOPES), digest_of(secret), created_at=epoch)
+def key_of_settings(secret: str, pepper: str) -> ApiKey:
+    epoch, digest = datetime.fromtimestamp(0, UTC), digest_of(secret, pepper)
+    return ApiKey(SETTINGS_KEY_ID, "admin key of the settings", frozenset(SCOPES), digest, created_at=epoch)
 
 
 class KeyRing:
-    """admin_key: a key given by settings; it needs no store and cannot be revoked."""
+    """admin_key: a key given by settings; it needs no store and cannot be revoked. pepper: see `digest_of`."""
 
-    def __init__(self, store: KeyStore, admin_key: str | None = None) -> None:
+    def __init__(self, store: KeyStore, admin_key: str | None = None, pepper: str = "") -> None:
         self._store = store
-        self._from_settings = key_of_settings(admin_key) if admin_key else None
+        self._pepper = pepper
+        self._from_settings = key_of_settings(admin_key, pepper) if admin_key else None
         self._by_digest: dict[str, ApiKey] = {}
         self._looking = asyncio.Lock()
         self._not_before = 0.0
@@ -72,8 +81,9 @@ class KeyRing:
         self._by_digest = {key.sha256: key for key in await self._store.all() if key.revoked_at is None}
 
     def find(self, secret: str) -> ApiKey | None:
-        """The live key with this secret. Only digests are compared, so timing tells nothing of a secret."""
-        digest = digest_of(secret)
+        """The live key with this secret. Only digests are looked up and compared, and nobody can steer a digest byte by byte:
+        how long it takes tells nothing of a secret."""
+        digest = digest_of(secret, self._pepper)
         if self._from_settings and hmac.compare_digest(self._from_settings.sha256, digest):
             return self._from_settings
         return self._by_digest.get(digest)
@@ -90,8 +100,10 @@ class KeyRing:
                 found = self.find(secret)
             return found
 
-    async def create(self, name: str, scopes: Collection[str]) -> NewKey:
-        new = await create_key(self._store, name, scopes)
+    async def create(self, name: str, scopes: Collection[str], rate_limit_per_minute: int | None = None) -> NewKey:
+        new = await create_key(
+            self._store, name, scopes, pepper=self._pepper, rate_limit_per_minute=rate_limit_per_minute
+        )
         await self.refresh()
         return new
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, get_args
@@ -12,7 +13,10 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """sha256: hex digest of the key. The key itself is shown once and never kept."""
+    """sha256: hex digest of the key, with the pepper of the settings if there is one. The key itself is shown once and never kept.
+
+    rate_limit_per_minute: None: the one of the settings. last_used_at: to about a minute.
+    """
 
     key_id: str
     name: str
@@ -20,10 +24,12 @@ class ApiKey:
     sha256: str
     created_at: datetime
     revoked_at: datetime | None = None
+    rate_limit_per_minute: int | None = None
+    last_used_at: datetime | None = None
 
 
 class KeyStore(Protocol):
-    """Moves the `keys` revision on every write."""
+    """`add` and `revoke` move the `keys` revision."""
 
     async def add(self, key: ApiKey) -> None: ...
 
@@ -31,3 +37,6 @@ class KeyStore(Protocol):
         """Oldest first, revoked ones included."""
 
     async def revoke(self, key_id: str) -> bool: ...
+
+    async def note_uses(self, used_at: Mapping[str, datetime]) -> None:
+        """Key id -> when it was used last; a later time that is there already stays."""

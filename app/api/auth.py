@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fastapi import Request
 
 from app.access.key_ring import allows
@@ -40,14 +42,26 @@ def require_scope(key: ApiKey, scope: Scope, what: str = "this call") -> None:
         raise HttpProblem(403, "missing_scope", f"{what} needs a key with the scope '{scope}'", headers=headers)
 
 
+async def check_rate(request: Request, key: ApiKey) -> None:
+    """Raises 429."""
+    seconds = await services_of(request).rate_limiter.seconds_to_wait(key)
+    if seconds > 0:
+        raise HttpProblem(
+            429, "rate_limited", "this key makes more requests than it may; wait as long as Retry-After says",
+            headers={"Retry-After": str(max(1, math.ceil(seconds)))},
+        )  # fmt: skip
+
+
 class RequireScope:
-    """A FastAPI dependency: only callers whose key holds `scope` come through; see `caller_of`."""
+    """A FastAPI dependency: only callers whose key holds `scope` and is within its rate come through; see `caller_of`."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
     async def __call__(self, request: Request) -> None:
         key = await authenticate(request)
+        services_of(request).key_use.note(key)
+        await check_rate(request, key)
         require_scope(key, self.scope)
         request.state.caller = key
 

@@ -1,10 +1,11 @@
-"""The outermost layer: a request id on every response, one log line and one count per request, HEAD as GET without a
-body, and no exception ever leaves as anything but a problem document."""
+"""The outermost layer: a request id and the security headers on every response, one log line and one count per request, HEAD as
+GET without a body, and no exception ever leaves as anything but a problem document."""
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -19,6 +20,16 @@ SANE_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 CLIENT_GONE = 499  # in logs and metrics only; nobody is there to read it
 UNMATCHED = "unmatched"
 log = structlog.stdlib.get_logger("duoscene.http")
+HARDENED = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+NOTHING_LOADS = (
+    b"content-security-policy",
+    b"default-src 'none'; frame-ancestors 'none'",
+)  # a page brings a policy of its own
+NEVER_KEPT = (b"cache-control", b"no-store")  # answers hold what people bought and said
 PROBES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds for ever: not worth a line each
 
 
@@ -33,7 +44,7 @@ class EdgeMiddleware:
         method = scope["method"]
         if method == "HEAD":
             scope = {**scope, "method": "GET"}
-        sender = _Sender(send, request_id_of(scope), has_body=method != "HEAD")
+        sender = _Sender(send, request_id_of(scope), has_body=method != "HEAD", is_api=is_api(scope))
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=sender.request_id.decode()):
             try:
@@ -58,19 +69,26 @@ class EdgeMiddleware:
 class _Sender:
     """status: 0 until a response has started."""
 
-    def __init__(self, send: Send, request_id: bytes, *, has_body: bool) -> None:
+    def __init__(self, send: Send, request_id: bytes, *, has_body: bool, is_api: bool) -> None:
         self._send = send
         self._has_body = has_body
+        self._is_api = is_api
         self.request_id = request_id
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
+            message["headers"] = self._completed(message.get("headers", ()))
         elif message["type"] == "http.response.body" and not self._has_body:
             message = {**message, "body": b""}
         await self._send(message)
+
+    def _completed(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        given = [*headers, (b"x-request-id", self.request_id), *HARDENED]
+        names = {name for name, _ in given}
+        defaults = (NOTHING_LOADS, NEVER_KEPT) if self._is_api else (NOTHING_LOADS,)
+        return [*given, *(header for header in defaults if header[0] not in names)]
 
 
 def request_id_of(scope: Scope) -> bytes:
@@ -80,6 +98,11 @@ def request_id_of(scope: Scope) -> bytes:
             given: bytes = value
             return given
     return str(ULID()).encode()
+
+
+def is_api(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path.startswith("/v1/")
 
 
 def route_of(scope: Scope) -> str:

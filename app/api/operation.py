@@ -22,7 +22,9 @@ BODY_ERRORS: Mapping[int, Codes] = {
     413: ("body_too_large",),
     415: ("unsupported_media_type",),
 }
-AUTH_ERRORS: Mapping[int, Codes] = {401: ("missing_key", "unknown_key"), 403: ("missing_scope",)}
+AUTH_ERRORS: Mapping[int, Codes] = {
+    401: ("missing_key", "unknown_key"), 403: ("missing_scope",), 429: ("rate_limited",),
+}  # fmt: skip
 COMMON_ERRORS: Mapping[int, Codes] = {400: ("invalid_query",), 500: ("internal_error",)}
 STORE_ERRORS: Mapping[int, Codes] = {503: ("store_unavailable",)}
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.access.key_ring import KeyRing
+from app.access.key_use import KeyUse
+from app.access.rate_limit import RateLimiter
 from app.catalogue.ports import CatalogueStore
 from app.feedback.event import Event
 from app.feedback.state import LiveState
@@ -63,4 +65,6 @@ class Services:
     jobs: JobStore
     versions: VersionStore
     keys: KeyRing
+    key_use: KeyUse
+    rate_limiter: RateLimiter
     health: Callable[[], Awaitable[Health]]

@@ -53,6 +53,20 @@ class Filter:
         return self.root.mask(columns, now, context_item)
 
 
+def cost_of(spec: object) -> int:
+    """What a filter asks for before it is parsed: its clauses, and one more for every 100 values of a list."""
+    cost, waiting = 0, [spec]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Mapping):
+            cost += "field" in node
+            waiting.extend(node.values())
+        elif isinstance(node, list | tuple):
+            cost += len(node) // 100
+            waiting.extend(part for part in node if isinstance(part, Mapping))
+    return cost
+
+
 def parse_filter(spec: object, loc: Loc = ("filter",)) -> Filter:
     """Raises Invalid with the place of the fault and one of the codes filter_bad_clause, filter_unknown_field,
     filter_unknown_operator, filter_wrong_operator, filter_bad_value, filter_too_deep, filter_too_large.

@@ -71,7 +71,7 @@ class Manifest:
             )
         for name, expected in held.pop("checksums").items():
             path = directory / name
-            if not path.is_file():
+            if path.parent != directory or not path.is_file():
                 raise BadArtifact(f"model {directory.name}: {name} is missing")
             if sha256(path) != expected:
                 raise BadArtifact(f"model {directory.name}: {name} does not match its checksum")

@@ -95,7 +95,7 @@ class RemoteArtifacts:
                 raise missing(version)
             with self._cache.unfinished() as copy:
                 for there in self._filesystem.find(source):
-                    here = copy / there.removeprefix(f"{source}/")
+                    here = inside(copy, there.removeprefix(f"{source}/"))
                     here.parent.mkdir(parents=True, exist_ok=True)
                     self._filesystem.get_file(there, str(here))
                 with contextlib.suppress(Conflict):  # another process fetched it meanwhile
@@ -125,6 +125,14 @@ def checked(version: str) -> str:
     if not version or version.startswith(".") or "/" in version or "\\" in version or "\0" in version:
         raise missing(version)
     return version
+
+
+def inside(directory: Path, name: str) -> Path:
+    """A store holds any name; one that leads out of the directory is not followed."""
+    parts = name.split("/")
+    if name.startswith("/") or "\\" in name or ".." in parts or "" in parts:
+        raise BadArtifact(f"the artifact holds a file with the name {name[:100]!r}, which is no place inside it")
+    return directory.joinpath(*parts)
 
 
 def missing(version: str) -> BadArtifact:

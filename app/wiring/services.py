@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
 
 from app.access.key_ring import KeyRing
+from app.access.key_use import KeyUse
+from app.access.rate_limit import RateLimiter
 from app.api.services import Health, Services
 from app.errors import Unavailable
 from app.feedback.impressions import ImpressionWriter
@@ -18,9 +20,10 @@ from app.serving.live import Live
 from app.serving.profiles import ProfileTexts
 from app.serving.recommender import Recommender
 from app.settings import Settings
+from app.stores.redis.rate_limits import RedisTokenBank
 from app.wiring.encoding import artifacts_of, open_encoder
 from app.wiring.live_state import open_live_state
-from app.wiring.stores import open_stores
+from app.wiring.stores import open_stores, redis_url_of
 
 
 @contextlib.asynccontextmanager
@@ -31,7 +34,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         live_state = await stack.enter_async_context(open_live_state(settings, stores))
         encoder = open_encoder(settings, stores)
         scenarios = ScenarioRegistry(stores.scenarios, SOURCE_NAMES)
-        keys = KeyRing(stores.keys, settings.admin_key.get_secret_value() if settings.admin_key else None)
+        admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
+        keys = KeyRing(stores.keys, admin_key, settings.pepper())
+        key_use = KeyUse(stores.keys)
+        bank = RedisTokenBank(redis_url_of(settings))
+        stack.push_async_callback(bank.close)
         live = Live(encoder)
         follower = Follower(
             live,
@@ -45,7 +52,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         intake = FeedbackIntake(stores.events, live_state, settings.max_pending_events)
         impressions = ImpressionWriter(stores.impressions)
-        for part in (impressions, intake, follower):
+        for part in (impressions, intake, follower, key_use):
             await part.start()
             stack.push_async_callback(part.close)
         recommender = Recommender(live, follower, scenarios, live_state, ProfileTexts(encoder), impressions.write)
@@ -69,6 +76,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             jobs=stores.jobs,
             versions=stores.versions,
             keys=keys,
+            key_use=key_use,
+            rate_limiter=RateLimiter(bank, settings.rate_limit_per_minute),
             health=health,
         )
 

@@ -27,6 +27,8 @@ def view(key: ApiKey) -> KeyView:
         scopes=sorted(key.scopes),
         created_at=key.created_at,
         revoked_at=key.revoked_at,
+        last_used_at=key.last_used_at,
+        rate_limit_per_minute=key.rate_limit_per_minute,
     )
 
 
@@ -38,7 +40,7 @@ def view(key: ApiKey) -> KeyView:
 )  # fmt: skip
 async def create_key(request: Request, body: Annotated[KeyBody, Depends(JsonBody(KeyBody))]) -> Response:
     """The key is shown this once and kept only as a hash."""
-    new = await services_of(request).keys.create(body.name, body.scopes)
+    new = await services_of(request).keys.create(body.name, body.scopes, body.rate_limit_per_minute)
     record = new.record
     created = KeyCreated(id=record.key_id, key=new.secret, name=record.name, scopes=sorted(record.scopes))
     return reply(created, 201, {"Cache-Control": "no-store"})

@@ -133,6 +133,9 @@ class KeyBody(Body):
 
     name: Word
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)]
+    rate_limit_per_minute: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
+        None, description="Requests it may make in a minute; default: what the settings say"
+    )
 
 
 class KeyCreated(View):
@@ -165,6 +168,8 @@ class KeyView(View):
                     "scopes": ["feedback", "recommend"],
                     "created_at": "2026-01-31T12:00:00Z",
                     "revoked_at": None,
+                    "last_used_at": "2026-02-03T08:15:00Z",
+                    "rate_limit_per_minute": None,
                 }
             ]
         }
@@ -175,6 +180,8 @@ class KeyView(View):
     scopes: list[Scope]
     created_at: datetime
     revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To about a minute; null: never")
+    rate_limit_per_minute: int | None = Field(description="null: what the settings say")
 
 
 class KeyList(View):

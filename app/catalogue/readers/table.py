@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
 
 from app.errors import BadData
 
+COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+}
+MEMORY_SHARE = 0.5
+CELL_BYTES = 16  # of the smallest text in memory; a run-length encoded column of it takes nothing in the file
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 _SEPARATORS = ",;\t|"
 
@@ -23,8 +35,10 @@ def read_table(path: Path) -> pl.DataFrame:
     if path.stat().st_size == 0:
         raise BadData(f"{path.name}: the file is empty")
     suffix = path.suffix.lower()
+    refuse_compressed(path)
     try:
         if suffix == ".parquet":
+            refuse_oversized(path)
             return pl.read_parquet(path)
         if suffix in (".jsonl", ".ndjson"):
             return pl.read_ndjson(path, infer_schema_length=None)
@@ -33,6 +47,34 @@ def read_table(path: Path) -> pl.DataFrame:
     except (PolarsError, OSError) as error:
         raise BadData(f"{path.name}: cannot be read as {suffix[1:]}: {_first_line(error)}") from error
     raise BadData(f"{path.name}: unknown kind of file; expected one of {', '.join(SUFFIXES)}")
+
+
+def refuse_compressed(path: Path) -> None:
+    """A few kilobytes of an archive can unpack to more than any memory holds, and nobody can tell before. Raises BadData."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    for magic, kind in COMPRESSED.items():
+        if start.startswith(magic):
+            raise BadData(f"{path.name}: the file is compressed ({kind}); unpack it first")
+
+
+def refuse_oversized(path: Path) -> None:
+    """By what the file says of itself. Raises BadData for more than MEMORY_SHARE of this machine's memory."""
+    try:
+        metadata = pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return  # the reader says what is wrong
+    unpacked = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    needed = max(unpacked, metadata.num_rows * metadata.num_columns * CELL_BYTES)
+    if needed > memory_bytes() * MEMORY_SHARE:
+        raise BadData(
+            f"{path.name}: {metadata.num_rows:,} rows need at least {needed / 2**30:,.0f} GiB of memory, more than half of what "
+            "this machine has; split the file"
+        )
+
+
+def memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def read_delimited(

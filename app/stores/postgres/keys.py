@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, insert, select, update
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.keys import ApiKey
 from app.stores.postgres.engine import begin
 from app.stores.postgres.revisions import move_revision
-from app.stores.postgres.tables import api_keys
+from app.stores.postgres.tables import TIME, api_keys
 
 COLUMNS = tuple(api_keys.c.keys())
+NOTE_USE = (
+    update(api_keys)
+    .where(api_keys.c.key_id == bindparam("used_key"))
+    .values(last_used_at=func.greatest(api_keys.c.last_used_at, bindparam("used_at", type_=TIME)))
+)
 
 
 class PostgresKeys:
@@ -42,3 +50,10 @@ class PostgresKeys:
                 return True
             await connection.rollback()
             return False
+
+    async def note_uses(self, used_at: Mapping[str, datetime]) -> None:
+        """No revision moves: nobody has to read keys again because one was used."""
+        rows = [{"used_key": key_id, "used_at": used_at[key_id]} for key_id in sorted(used_at)]
+        if rows:
+            async with begin(self._engine) as connection:
+                await connection.execute(NOTE_USE, rows)

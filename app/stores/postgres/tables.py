@@ -125,6 +125,7 @@ api_keys = Table(
     Column("key_id", ID, primary_key=True),
     required("name", Text), required("scopes", ARRAY(Text)), required("sha256", Text),
     required("created_at", TIME), Column("revoked_at", TIME),
+    Column("last_used_at", TIME), Column("rate_limit_per_minute", Integer),
     Index("api_keys_sha256", "sha256", unique=True),
 )  # fmt: skip
 

@@ -21,7 +21,8 @@ from tests.conftest import Servers, database_named, run_sql
 ADMIN_KEY = "an-admin-key-for-these-tests"
 SERVE = """
 import sys, uvicorn
-uvicorn.run("app.main:create_app", factory=True, fd=int(sys.argv[1]), access_log=False, log_config=None)
+from app.commands import QUIET_SERVER
+uvicorn.run("app.main:create_app", factory=True, fd=int(sys.argv[1]), **QUIET_SERVER)
 """
 REPOSITORY = Path(__file__).resolve().parents[3]
 

@@ -1,6 +1,8 @@
 """Keys: shown once, kept hashed, refused once revoked."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -23,6 +25,9 @@ class KeyTable:
     async def all(self) -> list[ApiKey]:
         self.num_reads += 1
         return self.keys
+
+    async def note_uses(self, used_at: Mapping[str, datetime]) -> None:
+        self.keys = [replace(key, last_used_at=used_at.get(key.key_id)) for key in self.keys]
 
     async def revoke(self, key_id: str) -> bool:
         live = [key for key in self.keys if key.key_id == key_id and key.revoked_at is None]
@@ -94,3 +99,33 @@ async def test_unknown_scopes_are_refused(scopes: list[str]) -> None:
     with pytest.raises(Invalid) as caught:
         await create_key(KeyTable(), "x", scopes)
     assert caught.value.code == "unknown_scope"
+
+
+class Tripwire(str):
+    """A secret that nobody may compare: equality of strings stops at the first difference, and time tells where."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError("a secret was compared")
+
+    def __hash__(self) -> int:
+        raise AssertionError("a secret was looked up")
+
+
+async def test_a_secret_is_only_ever_digested_never_compared() -> None:
+    ring = KeyRing(KeyTable(), "a-long-admin-key-of-settings", "a-pepper-of-16-chars")
+    new = await ring.create("shop", ["recommend"])
+    assert ring.find(Tripwire(new.secret)) == new.record
+    assert ring.find(Tripwire("a-long-admin-key-of-settings")) is not None
+    assert ring.find(Tripwire("dsk_guess")) is None
+
+
+async def test_with_a_pepper_a_row_made_without_it_opens_nothing() -> None:
+    table = KeyTable()
+    forged = await create_key(table, "by who can write to the database", ["admin"])
+    ring = KeyRing(table, pepper="a-pepper-of-16-chars")
+    new = await ring.create("shop", ["recommend"])
+    assert ring.find(forged.secret) is None
+    assert ring.find(new.secret) == new.record
+    assert new.record.sha256 not in (digest_of(new.secret), new.secret)

@@ -12,7 +12,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 
 from app.errors import BadArtifact, BadSettings, Conflict
 from app.release.version import ArtifactStore
-from app.stores.artifacts import LocalArtifacts, RemoteArtifacts, open_artifacts
+from app.stores.artifacts import LocalArtifacts, RemoteArtifacts, inside, open_artifacts
 
 
 @pytest.fixture(params=["folder", "file url", "object store"])
@@ -87,3 +87,10 @@ def test_many_processes_fetch_at_once(artifact: Path, tmp_path: Path) -> None:
 def test_an_unknown_scheme_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="DUOSCENE_ARTIFACT_URL"):
         open_artifacts("nosuch://bucket", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../stolen.txt", "a/../../stolen.txt", "..\\stolen.txt", "/stolen.txt", "a//b", ""])
+def test_a_file_name_of_a_store_never_leads_out_of_the_artifact(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadArtifact):
+        inside(tmp_path, name)
+    assert inside(tmp_path, "index/rows.bin") == tmp_path / "index" / "rows.bin"
