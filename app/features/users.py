@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.features.moment import NO_MOMENT, Moment
 from app.types import Float32Array, Int32Array, Int64Array
 
 HISTORY_LENGTH = 100  # events a batch holds; the towers look at the newest part of them (TowerConfig.length)
@@ -46,7 +47,7 @@ class UserBatch:
     """history_BL: item rows, oldest first, padded with PAD on the right. kinds_BL: see KINDS. ages_BL: hours before now.
 
     profile_BT: encoded profile texts, zero rows where there is none.
-    scenario_B: rows of the scenario table asked with (see `Snapshot`).
+    scenario_B: rows of the scenario table asked with (see `Snapshot`). moment_B: what is known beyond the user; empty: of nobody.
     """
 
     history_BL: Int32Array
@@ -54,6 +55,7 @@ class UserBatch:
     ages_BL: NDArray[np.float64]  # a gap between old events is a small difference of these
     profile_BT: Float32Array
     scenario_B: Int64Array
+    moment_B: tuple[Moment, ...] = ()
 
     def __len__(self) -> int:
         return len(self.history_BL)
@@ -62,8 +64,11 @@ class UserBatch:
         """The users at these places."""
         return UserBatch(
             self.history_BL[places], self.kinds_BL[places], self.ages_BL[places], self.profile_BT[places],
-            self.scenario_B[places],
+            self.scenario_B[places], tuple(self.moment_B[b] for b in places.tolist()) if self.moment_B else (),
         )  # fmt: skip
+
+    def moments(self) -> Sequence[Moment]:
+        return self.moment_B or (NO_MOMENT,) * len(self)
 
 
 def fold_users(
@@ -72,6 +77,7 @@ def fold_users(
     profile_BT: Float32Array,
     scenario_B: NDArray[np.integer] | Sequence[int],
     length: int = HISTORY_LENGTH,
+    moments: Sequence[Moment] = (),
 ) -> UserBatch:
     """The last `length` entries of each history (given oldest first) as arrays, runs on one item collapsed.
 
@@ -89,7 +95,7 @@ def fold_users(
             rows[b, : len(last)] = row[last]
             kinds[b, : len(last)] = strongest
             ages[b, : len(last)] = np.maximum(now[b] - at[last], 0.0) / 3600.0
-    return UserBatch(rows, kinds, ages, profile_BT, np.asarray(scenario_B, np.int64))
+    return UserBatch(rows, kinds, ages, profile_BT, np.asarray(scenario_B, np.int64), tuple(moments))
 
 
 def collapse_runs(

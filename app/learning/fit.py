@@ -38,7 +38,7 @@ from app.retrieval.calibration import Calibration
 from app.retrieval.fusion import Fusion
 from app.retrieval.manifest import Manifest
 from app.retrieval.snapshot import Snapshot
-from app.retrieval.sources import SOURCE_NAMES, Fitted, TwoTowerSource
+from app.retrieval.sources import Fitted, TwoTowerSource
 from app.retrieval.transfer import Transfer
 from app.types import Int64Array, Json, Progress
 
@@ -46,6 +46,8 @@ EXTEND_SHARE, EXTEND_RATE = (
     0.25,
     0.3,
 )  # passes after tuning, over all the data, and their learning rate, against tuning's
+
+MIN_REPEATS = 50  # cases of wanting an old item again below which `repeat` keeps its defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
         return Choices(log.best_epoch, report={"note": "too little data to tune on: defaults"}), towers
     past = inner.train
     base = assemble(past, inputs, config, Choices(0), TowerRunner(towers), {}, {})
-    judge = Judge(Ranker(base, past, inputs), inner, config.repeats)
+    ranker = Ranker(base, past, inputs)
+    judge = Judge.of_split(ranker, inner, config.repeats, repeats_judge(ranker, data, inner, config))
     base = replace(base, fitted=tune_sources(past, inputs, judge, progress))
 
     score = _towers_score(base, inner, inputs, config)
@@ -167,6 +170,18 @@ def _next_events(data: Interactions, inner: Split, config: FitConfig, repeats: R
     return next_event_cases(data, inner.now[0], known_N, config.training.seed, repeats)
 
 
+def repeats_judge(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> Judge | None:
+    """On next events on items the shopper had before; None where repeats are judged anyway, or where there are too few."""
+    if config.repeats == "allow" or config.protocol != "temporal":
+        return None
+    asks, targets = _next_events(data, inner, config, "allow")
+    again = [place for place, ask in enumerate(asks) if np.isin(targets[place], data.item_E[ask.past]).any()]
+    if len(again) < MIN_REPEATS:
+        return None
+    cases = ([asks[place] for place in again], [targets[place] for place in again])
+    return Judge(ranker, data, cases, "allow", ranker.allowed(inner))
+
+
 def _calibrated(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> Calibration:
     """Chance of a hit by score, on the cases the fusion was fitted on."""
     asks, targets, log = asks_of(inner), list(inner.targets), inner.train
@@ -193,7 +208,7 @@ def fit_fusion_on(
         log = data
 
     def cases(asked: list[Ask], wanted: list[Int64Array], repeats: Repeats = config.repeats) -> CaseTable:
-        return CaseTable(ranker.source_lists(log, asked, inner, repeats), wanted, SOURCE_NAMES)
+        return CaseTable(ranker.source_lists(log, asked, inner, repeats), wanted, ranker.snapshot.learnable)
 
     num_shop, names = len(asks), [log.scenarios[ask.scenario] if by_event else "" for ask in asks]
     cold = cases(without_history(asks), targets)

@@ -41,20 +41,24 @@ def item_similarity(data: Interactions) -> sparse.csr_array:
     return _compact(sparse.csr_array(sparse.vstack(blocks, format="csr", dtype=np.float32).T))
 
 
-def covisitation(data: Interactions, neighbours: int = COVISIT_NEIGHBOURS) -> sparse.csr_array:
+def covisitation(
+    data: Interactions, neighbours: int = COVISIT_NEIGHBOURS, gap_days: float | None = None
+) -> sparse.csr_array:
     """How often the candidate came soon after the history item: CSR float32 [N, N], history item -> candidate.
 
-    A pair of events of one user that lie g apart counts COVISIT_DECAY^(g - 1), up to COVISIT_WINDOW; backwards COVISIT_BACKWARD
-    of that. Divided by the root of both items' sums, shrunk; each candidate keeps its strongest history items. Unlike cosine and
+    A pair of events of one user that lie g apart counts COVISIT_DECAY^(g - 1), up to COVISIT_WINDOW, halved for every
+    gap_days of time between them (None: time does not matter); backwards COVISIT_BACKWARD of that. Divided by the root of both items' sums, shrunk; each candidate keeps its strongest history items. Unlike cosine and
     EASE it knows order: NDCG@10 on the validation cut of ml-1m .128 (EASE .102, cosine .088), amazon-toys .081 (cosine .070).
     """
     N = len(data.item_ids)
     keep_E = _newest(data, MAX_COVISIT_EVENTS) & data.is_target_E & ~data.is_repeat_E
-    user_E, item_E = data.user_E[keep_E], data.item_E[keep_E]
+    user_E, item_E, at_E = data.user_E[keep_E], data.item_E[keep_E], data.at_E[keep_E]
     forward_NN = sparse.csr_array((N, N), dtype=np.float32)
     for gap in range(1, COVISIT_WINDOW + 1):
         same_P = np.flatnonzero(user_E[gap:] == user_E[:-gap])
         weight_P = np.full(len(same_P), COVISIT_DECAY ** (gap - 1), np.float32)
+        if gap_days is not None:
+            weight_P *= 0.5 ** ((at_E[same_P + gap] - at_E[same_P]) / (86_400.0 * gap_days)).astype(np.float32)
         pairs = sparse.coo_array((weight_P, (item_E[same_P], item_E[same_P + gap])), shape=(N, N))
         forward_NN = forward_NN + sparse.csr_array(pairs)
     both_NN = forward_NN + COVISIT_BACKWARD * sparse.csr_array(forward_NN.T)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from app.types import Float32Array, Int32Array, Int64Array
 
 
@@ -34,3 +36,19 @@ class Candidates:
 
     def sources_of(self, position: int) -> list[str]:
         return [name for name, rank_C in self.ranks.items() if rank_C[position] > 0]
+
+    def rescored(self, factor_C: Float32Array) -> Candidates:
+        """With every score multiplied, in the new order."""
+        scores_C = (self.scores_C * factor_C).astype(np.float32)
+        return self._at(np.argsort(-scores_C, kind="stable"), scores_C)
+
+    def head(self, num: int) -> Candidates:
+        return self._at(np.arange(min(num, len(self.rows_C))), self.scores_C)
+
+    def _at(self, places: Int64Array, scores_C: Float32Array) -> Candidates:
+        return Candidates(
+            self.rows_C[places],
+            scores_C[places],
+            {name: rank_C[places] for name, rank_C in self.ranks.items()},
+            {name: score_C[places] for name, score_C in self.scores.items()},
+        )

@@ -18,14 +18,17 @@ from app.scenarios.scenario import Weight
 from app.types import Float32Array
 
 UNFITTED: Mapping[str, float] = {
-    "two_tower": 1.0, "item_cf": 1.0, "matrix_factorisation": 0.5, "content": 0.2, "knowledge_graph": 0.5, "popular": 0.3,
-    "repeat": 1.0, "new": 0.05,
+    "two_tower": 1.0, "item_cf": 1.0, "user_cf": 0.5, "matrix_factorisation": 0.5, "content": 0.2, "knowledge_graph": 0.5,
+    "complements": 0.3, "popular": 0.3, "trending": 0.1, "repeat": 1.0, "new": 0.05,
 }  # fmt: skip
 STEEP, FLAT = 2.0, 20.0  # rank constants of the two views by rank
 DEPTH = 60  # the score at this rank is 0 in the view by score
 BY_FLAT_RANK = (0.0, 1.0, 0.0)
 VIEWS = len(BY_FLAT_RANK)
-REPEAT = "repeat"
+REPEAT, EDITORIAL, QUERY = "repeat", "editorial", "query"
+# No log says what these two are worth. A query is what the shopper says in so many words: it outweighs all else together. A pin
+# must survive every cut, so it weighs what the strongest source does.
+QUERY_SHARE = 2 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +45,27 @@ class Fusion:
     with_repeats: Mapping[str, float] = field(default_factory=dict)
     shapes: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
-    def resolve(self, scenario: str, asked: Mapping[str, Weight], *, is_cold: bool = False) -> dict[str, float]:
+    def resolve(
+        self, scenario: str, asked: Mapping[str, Weight], *, is_cold: bool = False, has_query: bool = False
+    ) -> dict[str, float]:
         """The weight of every source asked for: the number given, or what was learned for "learned". None asked: all learned.
 
-        is_cold: the user has no history.
+        is_cold: the user has no history. has_query: words were asked with; they count even where the scenario names no `query`.
         """
         learned = self._learned(scenario, REPEAT in asked, is_cold)
-        if not asked:
-            return {name: weight for name, weight in learned.items() if weight > 0}
-        return {
-            name: learned.get(name, 0.0) if weight == "learned" else float(weight) for name, weight in asked.items()
+        wanted: Mapping[str, Weight] = asked or {name: "learned" for name, weight in learned.items() if weight > 0}
+        weights = {
+            name: learned.get(name, 0.0) if weight == "learned" else float(weight)
+            for name, weight in wanted.items()
+            if name != QUERY
         }
+        if asked.get(EDITORIAL) == "learned":
+            weights[EDITORIAL] = max(weights.values()) or 1.0
+        if has_query:
+            given = asked.get(QUERY, "learned")
+            others = sum(weights.values())
+            weights[QUERY] = (others * QUERY_SHARE / (1 - QUERY_SHARE) or 1.0) if given == "learned" else float(given)
+        return weights
 
     def fuse(self, lists: Mapping[str, Ranked], weights: Mapping[str, float], num: int) -> Candidates:
         """lists: source -> proposals to one user. A source of weight 0 brings nothing."""

@@ -25,7 +25,19 @@ from app.retrieval.fusion import Fusion
 from app.retrieval.index import VectorIndex
 from app.retrieval.manifest import Manifest
 from app.retrieval.scenario_table import ScenarioTable
-from app.retrieval.sources import FITTED, CandidateSource, Fitted, NewSource, ReadsDelta, TwoTowerSource
+from app.retrieval.sources import (
+    FITTED,
+    LEARNABLE,
+    CandidateSource,
+    ContentSource,
+    EditorialSource,
+    Fitted,
+    NewSource,
+    QuerySource,
+    ReadsDelta,
+    TrendingSource,
+    TwoTowerSource,
+)
 from app.retrieval.space import ItemSpace
 from app.retrieval.transfer import Transfer
 from app.scenarios.scenario import Scenario, Weight
@@ -83,7 +95,15 @@ class Snapshot:
 
     @cached_property
     def _fixed_sources(self) -> tuple[CandidateSource, ...]:
-        return *(FITTED[name](fitted) for name, fitted in self.fitted.items()), NewSource()
+        fitted = [FITTED[name](fitted) for name, fitted in self.fitted.items()]
+        queries = (QuerySource(source) for source in fitted if isinstance(source, ContentSource))
+        return *fitted, TrendingSource(), NewSource(), EditorialSource(), *queries
+
+    @property
+    def learnable(self) -> tuple[str, ...]:
+        """Sources that are there and whose weight can be learned; an older version has fewer."""
+        there = {TwoTowerSource.name, *(source.name for source in self._fixed_sources)}
+        return tuple(name for name in LEARNABLE if name in there)
 
     def space(self, delta: Sequence[Item] = (), text_MT: Float32Array | None = None) -> ItemSpace:
         """Trained items plus new and changed ones. text_MT: encoded `item_text` of each delta item."""
@@ -140,10 +160,30 @@ class Snapshot:
         """
         wanted = {name for of_user in weights for name, weight in of_user.items() if weight > 0}
         lists = self.find(users, space, table, max(num, CANDIDATES_PER_SOURCE), wanted, allowed_R, excluded)
-        return [self.fusion.fuse(lists[b], weights[b], num) for b in range(len(users))]
+        return [
+            self._fused(lists[b], weights[b], num, moment.not_like_XT, space)
+            for b, moment in enumerate(users.moments())
+        ]
 
-    def resolve(self, scenario: str, asked: Mapping[str, Weight], *, is_cold: bool = False) -> dict[str, float]:
-        return self.fusion.resolve(scenario, asked, is_cold=is_cold)
+    def _fused(
+        self,
+        lists: Mapping[str, Ranked],
+        weights: Mapping[str, float],
+        num: int,
+        not_like_XT: Float32Array | None,
+        space: ItemSpace,
+    ) -> Candidates:
+        """What is not wanted goes down before the cut."""
+        query = next((source for source in self._fixed_sources if isinstance(source, QuerySource)), None)
+        if not_like_XT is None or query is None:
+            return self.fusion.fuse(lists, weights, num)
+        everything = self.fusion.fuse(lists, weights, len(space))
+        return everything.rescored(query.unlike(not_like_XT, everything.rows_C, space)).head(num)
+
+    def resolve(
+        self, scenario: str, asked: Mapping[str, Weight], *, is_cold: bool = False, has_query: bool = False
+    ) -> dict[str, float]:
+        return self.fusion.resolve(scenario, asked, is_cold=is_cold, has_query=has_query)
 
     def find(
         self,

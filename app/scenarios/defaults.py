@@ -7,14 +7,16 @@ from collections.abc import Mapping
 
 from app.scenarios.scenario import Exclusions, Scenario, Weight
 
+# Words and pins count wherever there are any: no log says what they are worth, so "learned" is a rule there (see `Fusion.resolve`).
+ASKED: Mapping[str, Weight] = {"editorial": "learned", "query": "learned"}
 LEARNED: Mapping[str, Weight] = {
-    "two_tower": "learned", "item_cf": "learned", "matrix_factorisation": "learned", "content": "learned",
-    "knowledge_graph": "learned", "popular": "learned", "new": "learned",
+    "two_tower": "learned", "item_cf": "learned", "user_cf": "learned", "matrix_factorisation": "learned", "content": "learned",
+    "knowledge_graph": "learned", "complements": "learned", "popular": "learned", "trending": "learned", "new": "learned", **ASKED,
 }  # fmt: skip
 # `repeat` is for placements that may show again what was bought: a scenario that names it keeps purchases no longer away.
 LEARNED_WITH_REPEATS: Mapping[str, Weight] = {**LEARNED, "repeat": "learned"}
 # Until a shop has clicks on its new-arrivals page there is nothing to fit, and the page must show what its name says.
-NEWEST_FIRST: Mapping[str, Weight] = {"two_tower": 0.6, "item_cf": 0.2, "popular": 0.1, "new": 1.0}
+NEWEST_FIRST: Mapping[str, Weight] = {"two_tower": 0.6, "item_cf": 0.2, "popular": 0.1, "new": 1.0, **ASKED}
 
 _ALL = (
     Scenario(

@@ -16,9 +16,10 @@ from app.features.users import HISTORY_LENGTH, PAD, HistoryItem, UserBatch, fold
 from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
 from app.learning.splits import Repeats, Split
+from app.learning.trends import TrendLog
 from app.retrieval.candidates import Ranked
 from app.retrieval.snapshot import CANDIDATES_PER_SOURCE, Snapshot
-from app.retrieval.sources import SOURCE_NAMES
+from app.retrieval.sources import TRENDING
 from app.scenarios.scenario import Scenario
 from app.types import BoolArray, Float32Array, Int64Array
 
@@ -117,7 +118,8 @@ class Ranker:
         """The slate of each ask, as `slates` gives them."""
         topk_AK = np.full((len(asks), num), -1, np.int64)
         scores_AK = np.full((len(asks), num), -np.inf, np.float32)
-        for place, users, names, excluded in self.batches(log, asks, repeats):
+        with_trends = not weights or weights.get(TRENDING, 0.0) > 0
+        for place, users, names, excluded in self.batches(log, asks, repeats, with_trends=with_trends):
             cold = [ask.past.stop == ask.past.start for ask in asks[place : place + len(names)]]
             asked = [
                 dict(weights) if weights else self.snapshot.resolve("" if anywhere else name, {}, is_cold=is_cold)
@@ -137,9 +139,9 @@ class Ranker:
         """What every source proposes to every ask: the material of the fusion fit. known: whose training items may be shown."""
         lists: list[dict[str, Ranked]] = []
         allowed_R = self.allowed(known)
-        for _, users, _names, excluded in self.batches(log, asks, repeats):
+        for _, users, _names, excluded in self.batches(log, asks, repeats, with_trends=True):
             lists += self.snapshot.find(
-                users, self.space, self.table, CANDIDATES_PER_SOURCE, set(SOURCE_NAMES), allowed_R, excluded
+                users, self.space, self.table, CANDIDATES_PER_SOURCE, set(self.snapshot.learnable), allowed_R, excluded
             )
         return [
             {name: Ranked(self.back_R[rows], scores) for name, (rows, scores) in of_user.items()} for of_user in lists
@@ -154,8 +156,12 @@ class Ranker:
         allowed_R[self.rows_N[candidates_N]] = True
         return allowed_R
 
-    def batches(self, log: Interactions, asks: Sequence[Ask], repeats: Repeats) -> Iterator[Batch]:
+    def batches(
+        self, log: Interactions, asks: Sequence[Ask], repeats: Repeats, *, with_trends: bool = False
+    ) -> Iterator[Batch]:
+        """with_trends: each ask knows what was trending before it, which costs about 1 ms for a different moment."""
         nothing = np.empty(0, np.int64)
+        trends = TrendLog(log, self.rows_N) if with_trends else None
         for place in range(0, len(asks), BATCH):
             part = asks[place : place + BATCH]
             names = [log.scenarios[ask.scenario] for ask in part]
@@ -164,6 +170,7 @@ class Ranker:
                 [ask.now for ask in part],
                 self.inputs.profile_UT[[ask.user for ask in part]],
                 [self.table.row(name) for name in names],
+                moments=[trends.at(ask.now, ask.scenario) for ask in part] if trends else (),
             )
             excluded = [
                 np.unique(self.rows_N[log.item_E[ask.past]]) if repeats == "exclude" else nothing for ask in part

@@ -8,7 +8,16 @@ from typing import Protocol
 
 from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
-from app.learning.sources import content, item_cf, knowledge_graph, matrix_factorisation, popular, repeat
+from app.learning.sources import (
+    complements,
+    content,
+    item_cf,
+    knowledge_graph,
+    matrix_factorisation,
+    popular,
+    repeat,
+    user_cf,
+)
 from app.learning.sources.judge import Judge
 from app.retrieval.sources.source import Fitted
 from app.types import Json, Progress
@@ -29,9 +38,11 @@ class Fitter(Protocol):
 
 FITTERS: Mapping[str, Fitter] = {
     "item_cf": item_cf,
+    "user_cf": user_cf,
     "matrix_factorisation": matrix_factorisation,
     "content": content,
     "knowledge_graph": knowledge_graph,
+    "complements": complements,
     "popular": popular,
     "repeat": repeat,
 }

@@ -1,4 +1,5 @@
-"""Fits item_cf: shrunk cosine, decayed co-visitation, or EASE where it can be solved; and the decay of the profile."""
+"""Fits item_cf: shrunk cosine, decayed co-visitation, or EASE where it can be solved; and how position and time
+decay the profile."""
 
 from __future__ import annotations
 
@@ -10,35 +11,44 @@ from app.learning.inputs import Inputs
 from app.learning.item_similarity import EASE_BELOW, covisitation, ease, item_similarity
 from app.learning.sources.judge import Judge
 from app.retrieval.sources.item_cf import ItemCfSource
+from app.retrieval.sources.profile import FOREVER
 from app.retrieval.sources.source import Fitted, csr_arrays
 from app.types import Json
 
 RIDGES = (100.0, 300.0, 1_000.0)
 DECAYS = (1.0, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6)
 COARSE_DECAYS = (1.0, 0.8)
-DEFAULTS: Mapping[str, Json] = {"weights": "cosine", "ridge": None, "decay": 0.95}
+HALF_LIVES_DAYS = (FOREVER, 30.0, 7.0, 1.0)  # of an event in the profile
+GAPS_DAYS = (None, 1.0)  # time between two events in which what they say of each other halves
+DEFAULTS: Mapping[str, Json] = {
+    "weights": "cosine", "ridge": None, "gap_days": None, "decay": 0.95, "half_life_days": FOREVER,
+}  # fmt: skip
 
 
 def tune(data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
-    """The kind of weights by the better of two decays, then the decay finely."""
-    kinds: list[dict[str, Json]] = [{"weights": "cosine"}, {"weights": "covisitation"}]
+    """The kind of weights by the better of two decays, then the decay by position finely, then that by time."""
+    kinds: list[dict[str, Json]] = [{"weights": "cosine"}]
+    kinds += [{"weights": "covisitation", "gap_days": gap} for gap in GAPS_DAYS]
     if len(data.item_ids) <= EASE_BELOW:
         kinds += [{"weights": "ease", "ridge": ridge} for ridge in RIDGES]
 
     def coarse() -> Iterator[Fitted]:
         for kind in kinds:
-            fitted = fit(data, inputs, {"ridge": None, "decay": 1.0, **kind})
+            fitted = fit(data, inputs, {**DEFAULTS, "decay": 1.0, **kind})
             yield from (_decayed(fitted, decay) for decay in COARSE_DECAYS)
 
     best = judge.best(ItemCfSource, coarse())
-    return judge.best(ItemCfSource, (_decayed(best, decay) for decay in DECAYS))
+    return judge.one_by_one(ItemCfSource, best, {"decay": DECAYS, "half_life_days": HALF_LIVES_DAYS})
 
 
 def fit(data: Interactions, inputs: Inputs, parameters: Mapping[str, Json]) -> Fitted:
     if parameters["weights"] == "ease":
         weights_NN = ease(data, float(parameters["ridge"]))  # type: ignore[arg-type]
     else:
-        weights_NN = covisitation(data) if parameters["weights"] == "covisitation" else item_similarity(data)
+        gap = parameters.get("gap_days")
+        assert gap is None or isinstance(gap, int | float)
+        is_cosine = parameters["weights"] == "cosine"
+        weights_NN = item_similarity(data) if is_cosine else covisitation(data, gap_days=gap)
     return Fitted(parameters, csr_arrays("weights", weights_NN))
 
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from app.learning.dataset import Interactions
 from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker, asks_of
+from app.learning.next_events import Cases
 from app.learning.splits import Repeats, Split
 from app.retrieval.sources import CandidateSource, Fitted
-from app.types import Json
+from app.types import BoolArray, Json
 
 DEPTH = 10
 MAX_SCORES = (
@@ -21,28 +23,44 @@ MIN_USERS = 500
 
 
 class Judge:
-    """NDCG@10 of sources on the users of a split (on a large catalogue: evenly chosen ones), whose histories are folded once. trials: source -> what was tried."""
+    """NDCG@10 of sources on some cases (on a large catalogue: evenly chosen ones), whose histories are folded once. trials: source ->
+    what was tried. with_repeats: a judge on cases in which past items are wanted again, where this one has none."""
 
-    def __init__(self, ranker: Ranker, split: Split, repeats: Repeats) -> None:
-        num_users = max(MIN_USERS, MAX_SCORES // max(1, len(ranker.space)))
-        if len(split.users) > num_users:
-            split = split.subset(np.linspace(0, len(split.users) - 1, num_users).astype(np.int64))
-        self._ranker, self._split = ranker, split
-        self._batches = list(ranker.batches(split.train, asks_of(split), repeats))
-        self._allowed_R = ranker.allowed(split)
+    def __init__(
+        self,
+        ranker: Ranker,
+        log: Interactions,
+        cases: Cases,
+        repeats: Repeats,
+        allowed_R: BoolArray,
+        with_repeats: Judge | None = None,
+    ) -> None:
+        asks, targets = cases
+        num_cases = max(MIN_USERS, MAX_SCORES // max(1, len(ranker.space)))
+        chosen = np.linspace(0, len(asks) - 1, min(num_cases, len(asks))).astype(np.int64).tolist()
+        self._ranker = ranker
+        self._targets = [targets[place] for place in chosen]
+        self._batches = list(ranker.batches(log, [asks[place] for place in chosen], repeats))
+        self._allowed_R = allowed_R
         self.repeats = repeats
-        self.trials: dict[str, list[Json]] = {}
+        self.with_repeats = with_repeats
+        self.trials: dict[str, list[Json]] = {} if with_repeats is None else with_repeats.trials
+
+    @classmethod
+    def of_split(cls, ranker: Ranker, split: Split, repeats: Repeats, with_repeats: Judge | None = None) -> Judge:
+        cases = (asks_of(split), list(split.targets))
+        return cls(ranker, split.train, cases, repeats, ranker.allowed(split), with_repeats)
 
     def __call__(self, source: CandidateSource, **parameters: Json) -> float:
         """parameters: what the report shall say of this trial."""
-        topk_UK = np.full((len(self._split.users), DEPTH), -1, np.int64)
+        topk_UK = np.full((len(self._targets), DEPTH), -1, np.int64)
         for batch in self._batches:
             spare = max((len(rows) for rows in batch.excluded), default=0)
             rows_BK, _ = source.find(batch.users, self._ranker.space, DEPTH + spare, self._allowed_R)
             for b, rows in enumerate(rows_BK):
                 kept = rows[(rows >= 0) & ~np.isin(rows, batch.excluded[b])][:DEPTH]
                 topk_UK[batch.place + b, : len(kept)] = self._ranker.back_R[kept]
-        score = float(per_user(topk_UK, self._split.targets)["ndcg@10"].mean())
+        score = float(per_user(topk_UK, self._targets)["ndcg@10"].mean())
         self.trials.setdefault(source.name, []).append({**parameters, "ndcg@10": round(score, 5)})
         return score
 

@@ -23,9 +23,10 @@ DEFAULTS: Mapping[str, Json] = {"half_life_days": 90.0, "propensity": 1.0, "due"
 
 
 def tune(data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
-    """Only where repeats are judged can anything be chosen."""
+    """Only on cases in which past items may be shown again can anything be chosen."""
     start = fit(data, inputs, DEFAULTS)
-    return judge.one_by_one(RepeatSource, start, GRID) if judge.repeats == "allow" else start
+    chooser = judge if judge.repeats == "allow" else judge.with_repeats
+    return start if chooser is None else chooser.one_by_one(RepeatSource, start, GRID)
 
 
 def fit(data: Interactions, inputs: Inputs, parameters: Mapping[str, Json]) -> Fitted:

@@ -16,7 +16,7 @@ from app.retrieval.sources.lists import merge
 from app.retrieval.sources.profile import recency_weights
 from app.retrieval.sources.source import Fitted
 from app.retrieval.space import ItemSpace
-from app.types import BoolArray, Float32Array
+from app.types import BoolArray, Float32Array, Int64Array
 
 
 class ContentSource:
@@ -31,7 +31,23 @@ class ContentSource:
         self._decay = fitted.number("decay")
 
     def of_delta(self, delta: Sequence[Item], text_MT: Float32Array) -> Float32Array:
-        return project(text_MT, self._mean_T, self._projection_TP)
+        return self.project(text_MT)
+
+    @property
+    def num_items(self) -> int:
+        return len(self._index)
+
+    def project(self, text_NT: Float32Array) -> Float32Array:
+        return project(text_NT, self._mean_T, self._projection_TP)
+
+    def vectors(self, rows_C: Int64Array, space: ItemSpace | None = None) -> Float32Array:
+        """[C, P] of rows of the space (none given: of trained rows)."""
+        N = len(self._index)
+        vectors_CP: Float32Array = self._index.vectors_ND[np.where(rows_C >= N, 0, rows_C)]
+        in_delta = rows_C >= N
+        if space is not None and in_delta.any():
+            vectors_CP[in_delta] = space.of_delta[self.name][rows_C[in_delta] - N]
+        return vectors_CP
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
         N, delta_MP = len(space.index), space.of_delta.get(self.name, ())
@@ -40,11 +56,15 @@ class ContentSource:
         in_delta = rows_BL >= N
         if in_delta.any():
             vectors_BLP[in_delta] = delta_MP[rows_BL[in_delta] - N]
-        user_BP = np.einsum("bl,blp->bp", weight_BL, vectors_BLP)
+        return self.nearest(np.einsum("bl,blp->bp", weight_BL, vectors_BLP), space, num, allowed_R)
+
+    def nearest(self, wanted_BP: Float32Array, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
+        """To vectors of any length, which a query and the mean of a history are alike."""
+        N, delta_MP = len(space.index), space.of_delta.get(self.name, ())
         allowed_R = _current(space) if allowed_R is None else allowed_R
-        found = self._index.search(user_BP, num, None if allowed_R is None else allowed_R[:N])
+        found = self._index.search(wanted_BP, num, None if allowed_R is None else allowed_R[:N])
         if len(delta_MP):
-            scores_BM = user_BP @ delta_MP.T
+            scores_BM = wanted_BP @ delta_MP.T
             if allowed_R is not None:
                 scores_BM[:, ~allowed_R[N:]] = -np.inf
             found = merge(*found, *best(scores_BM, num, N + np.arange(len(delta_MP))), num)

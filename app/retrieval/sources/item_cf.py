@@ -7,7 +7,7 @@ import numpy as np
 from app.features.users import UserBatch
 from app.retrieval.index import Neighbours
 from app.retrieval.sources.lists import rank_trained
-from app.retrieval.sources.profile import profile
+from app.retrieval.sources.profile import FOREVER, profile
 from app.retrieval.sources.source import Fitted
 from app.retrieval.space import ItemSpace
 from app.types import BoolArray
@@ -15,15 +15,16 @@ from app.types import BoolArray
 
 class ItemCfSource:
     """weights: CSR [N, N], history item -> candidate, the strongest of each candidate. decay: weight of an event against the
-    next newer one. `learning.sources.item_cf` chooses both on validation."""
+    next newer one. half_life_days: in which time takes half of it. `learning.sources.item_cf` chooses them on validation."""
 
     name = "item_cf"
 
     def __init__(self, fitted: Fitted) -> None:
         self._weights_NN = fitted.csr("weights")
         self._decay = fitted.number("decay")
+        self._half_life_days = fitted.number("half_life_days", FOREVER)
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
-        scores_BN = (profile(users, space, self._decay) @ self._weights_NN).toarray()
+        scores_BN = (profile(users, space, self._decay, self._half_life_days) @ self._weights_NN).toarray()
         scores_BN[scores_BN <= 0] = -np.inf
         return rank_trained(scores_BN, space, num, allowed_R)

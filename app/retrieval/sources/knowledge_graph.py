@@ -14,13 +14,13 @@ from app.catalogue.item import Item
 from app.features.entities import entity_keys
 from app.features.users import UserBatch
 from app.retrieval.index import Neighbours, best
-from app.retrieval.sources.lists import merge, rank_trained
+from app.retrieval.sources.lists import merge, rank_trained, strongest
 from app.retrieval.sources.profile import profile
 from app.retrieval.sources.source import Fitted
 from app.retrieval.space import ItemSpace
 from app.types import BoolArray, Float32Array, Int64Array
 
-BEAM = 100
+BEAM = 100  # items of each shopper that a further step goes on from, so that it costs what the first one did
 
 
 class KnowledgeGraphSource:
@@ -55,7 +55,7 @@ class KnowledgeGraphSource:
         scores_BN = np.zeros(mass_BN.shape, np.float32)
         reached_BE, worth = sparse.csr_array((len(users), len(self._keys_E)), dtype=np.float32), 1.0
         for step in range(self._steps):
-            mass_BN = _strongest(mass_BN) if step else mass_BN
+            mass_BN = strongest(mass_BN, BEAM) if step else mass_BN
             at_entity_BE = mass_BN @ self._to_entity_NE
             reached_BE = reached_BE + worth * at_entity_BE
             by_entity_BN = (1.0 - self._together) * (at_entity_BE @ self._to_item_EN)
@@ -74,18 +74,6 @@ class KnowledgeGraphSource:
         if allowed_R is not None:
             scores_BM[:, ~allowed_R[N:]] = -np.inf
         return merge(*found, *best(scores_BM, num, N + np.arange(scores_BM.shape[1])), num)
-
-
-def _strongest(mass_BN: sparse.csr_array) -> sparse.csr_array:
-    """The BEAM heaviest entries of each row: the walk goes on from there only, so that a step costs what the first one did."""
-    if mass_BN.nnz <= BEAM:
-        return mass_BN
-    dense_BN = mass_BN.toarray()
-    columns_BK = np.argpartition(-dense_BN, min(BEAM, dense_BN.shape[1]) - 1, axis=1)[:, :BEAM]
-    values_BK = np.take_along_axis(dense_BN, columns_BK, 1)
-    row, place = np.nonzero(values_BK > 0)
-    kept = sparse.coo_array((values_BK[row, place], (row, columns_BK[row, place])), shape=mass_BN.shape)
-    return sparse.csr_array(kept)
 
 
 def link(keys: Sequence[Int64Array], keys_E: Int64Array, weight_E: Float32Array) -> sparse.csr_array:

@@ -5,7 +5,10 @@ Shapes: B users, K candidates, N trained items, R rows of the space.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+from scipy import sparse
 
 from app.retrieval.index import Neighbours, best
 from app.retrieval.space import ItemSpace
@@ -27,6 +30,19 @@ def merge(
     rows, scores = np.concatenate([rows_a, rows_b], 1), np.concatenate([scores_a, scores_b], 1)
     columns, scores = best(scores, num)
     return np.where(columns < 0, -1, np.take_along_axis(rows, np.maximum(columns, 0), 1)), scores
+
+
+def strongest(matrix: sparse.csr_array, num: int) -> sparse.csr_array:
+    """The num heaviest entries of each row."""
+    if matrix.nnz <= num:
+        return matrix
+    places = []
+    for start, stop in pairwise(matrix.indptr.tolist()):
+        part = matrix.data[start:stop]
+        places.append(start + (np.argpartition(-part, num - 1)[:num] if len(part) > num else np.arange(len(part))))
+    indptr = np.concatenate([[0], np.cumsum([len(of_row) for of_row in places])])
+    kept = np.concatenate(places)
+    return sparse.csr_array((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
 
 
 def stack(lists: list[tuple[Int64Array, Float32Array]]) -> Neighbours:

@@ -52,8 +52,9 @@ class Fitted:
         parts = tuple(self.arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr"))
         return sparse.csr_array(parts, shape=tuple(self.arrays[f"{name}_shape"].tolist()), copy=False)
 
-    def number(self, name: str) -> float:
-        value = self.parameters[name]
+    def number(self, name: str, default: float | None = None) -> float:
+        """default: of a parameter that older versions do not have."""
+        value = self.parameters[name] if default is None else self.parameters.get(name, default)
         assert isinstance(value, int | float)
         return float(value)
 

@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.feedback.event import Event
+from app.feedback.trends import HOURS, worth
 from app.stores.redis.client import Client
 from app.types import Clock
 
-HOURS = 24
-HALF_LIFE_HOURS = 6.0
 MAX_ITEMS = 5_000  # per bucket, the heaviest
 BUCKET_TTL_SECONDS = (HOURS + 2) * 3600
 RESULT_TTL_SECONDS = 10  # a union of 25 buckets can take milliseconds; everybody shares it
@@ -62,7 +61,7 @@ class Trends:
         result = f"{self._prefix}:tt{label(scenario)}"
         if not await self._client.exists(result):
             hour = self._this_hour()
-            buckets = {self._bucket(scenario, hour - age): 0.5 ** (age / HALF_LIFE_HOURS) for age in range(HOURS + 1)}
+            buckets = {self._bucket(scenario, hour - age): worth(age) for age in range(HOURS + 1)}
             pipe = self._client.pipeline(transaction=True)
             pipe.zunionstore(result, buckets)
             pipe.zremrangebyrank(result, 0, -MAX_ITEMS - 1)

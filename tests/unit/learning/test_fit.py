@@ -20,6 +20,7 @@ from app.learning.fit import FitConfig, fit
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.jobs import Job
 from app.learning.run import TRIAL, Material, RetrainDeps, retrain
+from app.learning.sources import repeat
 from app.learning.sources.judge import Judge
 from app.learning.splits import split
 from app.learning.training import TrainingConfig
@@ -68,7 +69,9 @@ def top(snapshot: Snapshot, history: list[str], num: int, source: str = "two_tow
     return [snapshot.item_ids[row] for row in found[0].rows_C]
 
 
-@pytest.mark.parametrize("source", ["two_tower", "item_cf", "matrix_factorisation", "knowledge_graph"])
+@pytest.mark.parametrize(
+    "source", ["two_tower", "item_cf", "user_cf", "matrix_factorisation", "knowledge_graph", "complements"]
+)
 def test_the_withheld_items_come_first(fitted: tuple[Snapshot, Interactions, Inputs], source: str) -> None:
     assert set(top(fitted[0], TEA[:6], 2, source)) == set(TEA[6:])
     assert set(top(fitted[0], CAR[2:], 2, source)) == set(CAR[:2])
@@ -103,7 +106,7 @@ def test_the_manifest_says_what_was_tried(encoder: Encoder) -> None:
     training = fit(data, inputs, config, no_progress).manifest.training
     assert isinstance(training["validation_ndcg@10"], dict)
     assert isinstance(training["sources"], dict)
-    for name in ("item_cf", "matrix_factorisation", "content", "knowledge_graph", "popular"):
+    for name in ("item_cf", "user_cf", "matrix_factorisation", "content", "knowledge_graph", "complements", "popular"):
         trials = training["sources"][name]
         assert len(trials) > 1
         assert max(trial["ndcg@10"] for trial in trials) >= training["validation_ndcg@10"][name] - 1e-4
@@ -130,11 +133,11 @@ def test_the_judge_of_a_large_catalogue_looks_at_some_of_the_users(
             return rows, np.ones(rows.shape, np.float32)
 
     wanted = [int(targets[0]) for targets in inner.targets]
-    assert Judge(ranker, inner, "exclude")(Oracle(wanted), about="all") == pytest.approx(1.0)
+    assert Judge.of_split(ranker, inner, "exclude")(Oracle(wanted), about="all") == pytest.approx(1.0)
     monkeypatch.setattr("app.learning.sources.judge.MAX_SCORES", 0)
     monkeypatch.setattr("app.learning.sources.judge.MIN_USERS", 3)
     chosen = [wanted[0], wanted[(len(wanted) - 1) // 2], wanted[-1]]
-    judge = Judge(ranker, inner, "exclude")
+    judge = Judge.of_split(ranker, inner, "exclude")
     assert judge(Oracle(chosen), about="three") == pytest.approx(1.0)
     assert asked == [len(wanted), 3]
     assert judge.trials == {"oracle": [{"about": "three", "ndcg@10": 1.0}]}
@@ -304,3 +307,36 @@ def test_a_cancelled_run_is_taken_up_where_it_stopped(encoder: Encoder, tmp_path
     assert np.array_equal(models[0].vectors_ND, models[1].vectors_ND)
     assert models[0].manifest.fusion == models[1].manifest.fusion
     assert list(folder.iterdir()) == []
+
+
+def test_repeat_is_tuned_for_the_service_on_cases_that_want_an_old_item_again(encoder: Encoder) -> None:
+    """Milk is bought every second day, everything else once; repeats are excluded elsewhere, as in the service."""
+    rows: list[Row] = [
+        (f"u{u:02}", "milk" if n % 2 else f"i{(7 * u + n) % 60}", 24.0 * n + u / 10)
+        for n in range(20)
+        for u in range(70)
+    ]
+    table = shop(rows, type="purchase")
+    data = interactions(table)
+    inputs = encode_inputs(table, data, encoder, no_progress)
+    config = FitConfig(fusion_cases="next_event", training=TrainingConfig(epochs=1))
+    tried = fit(data, inputs, config, no_progress).manifest.training["sources"]
+    assert isinstance(tried, dict)
+    assert len(tried["repeat"]) > len(repeat.GRID["half_life_days"])
+    assert max(trial["ndcg@10"] for trial in tried["repeat"]) > 0.9
+
+
+def test_a_source_of_weight_zero_is_not_run(
+    fitted: tuple[Snapshot, Interactions, Inputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot, data, _ = fitted
+
+    def never(*_: object) -> None:
+        raise AssertionError("this source must not be asked")
+
+    monkeypatch.setattr("app.retrieval.sources.user_cf.UserCfSource.find", never)
+    users = fold_users([[HistoryItem(0, 2, 0.0)]], [3600.0], np.zeros((1, 384), np.float32), [0])
+    asked = {"item_cf": 1.0, "user_cf": 0.0}
+    (found,) = snapshot.recommend(users, snapshot.space(), snapshot.scenarios(), 5, weights=[asked])
+    assert set(found.ranks) == {"item_cf"}
+    assert len(data.item_ids) > 5

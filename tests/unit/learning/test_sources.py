@@ -7,7 +7,7 @@ import pytest
 
 from app.learning.inputs import Inputs
 from app.learning.item_similarity import COVISIT_SHRINKAGE, chosen, covisitation, ease
-from app.learning.sources import FITTERS, matrix_factorisation
+from app.learning.sources import FITTERS, knowledge_graph, matrix_factorisation, user_cf
 from app.learning.sources.content import principal_directions
 from app.learning.sources.knowledge_graph import entities
 from app.learning.sources.repeat import SHRINKAGE, repurchase
@@ -87,3 +87,49 @@ def test_repurchase_share_and_interval_are_shrunk_to_the_shop() -> None:
 
 def test_every_fitted_source_has_its_fitting_twin() -> None:
     assert list(FITTERS) == list(FITTED)
+
+
+def test_neighbours_are_the_shoppers_seen_last_with_their_newest_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_cf, "MAX_CHOSEN", 2)
+    monkeypatch.setattr(user_cf, "MAX_SHOPPERS", 2)
+    rows: list[Row] = [
+        ("old", "a", 0),
+        ("old", "b", 1),
+        ("new", "a", 5),
+        ("new", "b", 6),
+        ("new", "c", 7),
+        ("new", "c", 8),
+    ]
+    data = log([*rows, ("one", "a", 9), ("mid", "c", 3), ("mid", "a", 4)])
+    chosen_UN = user_cf.neighbours(data).toarray()
+    assert chosen_UN.tolist() == [[0, 1, 1], [1, 0, 1]]  # new, then mid: old is one too many, one has chosen one thing
+
+
+def test_the_index_of_an_item_is_bounded_by_its_newest_shoppers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_cf, "MAX_POSTINGS", 3)
+    rows: list[Row] = [(f"u{u}", item, u) for u in range(8) for item in ("a", f"b{u % 2}")]
+    fitted = user_cf.fit(log(rows), NOTHING, user_cf.DEFAULTS)
+    postings = fitted.csr("postings")
+    assert postings.indices[postings.indptr[0] : postings.indptr[1]].tolist() == [0, 1, 2]
+    assert fitted.arrays["counts"].tolist() == [8, 4, 4]
+    assert fitted.csr("chosen").shape == (8, 3)
+
+
+def test_covisitation_counts_less_what_lies_apart_in_time() -> None:
+    near, far = log([("u", "a", 0), ("u", "b", 24)]), log([("u", "a", 0), ("u", "b", 48)])
+    same = [covisitation(data).toarray()[0, 1] for data in (near, far)]
+    assert same[0] == same[1]
+    one, two = (covisitation(data, gap_days=1.0).toarray()[0, 1] for data in (near, far))
+    # one pair: count c each way 1 and 1/2, so the cosine is the same and the shrinkage c / (c + 3) tells the count
+    assert one > two > 0
+
+
+def test_the_walk_reaches_what_was_bought_together_where_there_is_buying() -> None:
+    rows: list[Row] = [(f"u{u}", item, 100 * u + 2 * n) for u in range(6) for n, item in enumerate(("a", "b"))]
+    looked = knowledge_graph.chosen_together(log(rows)).toarray()
+    assert looked[0, 1] == pytest.approx(1.0)
+    bought = [(f"v{u}", item, 100 * u + n / 10) for u in range(6) for n, item in enumerate(("a", "c"))]
+    alone = [(f"w{u}", "d", float(u)) for u in range(9)]
+    data = log([*rows, *bought, *alone], type="purchase")
+    walk = knowledge_graph.chosen_together(data).toarray()
+    assert walk[0, 2] > walk[0, 1] > 0  # c went into the same baskets, b came two hours later
