@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,17 +38,19 @@ class Candidates:
         return [name for name, rank_C in self.ranks.items() if rank_C[position] > 0]
 
     def rescored(self, factor_C: Float32Array) -> Candidates:
-        """With every score multiplied, in the new order."""
+        """With every score and its parts multiplied, in the new order."""
         scores_C = (self.scores_C * factor_C).astype(np.float32)
-        return self._at(np.argsort(-scores_C, kind="stable"), scores_C)
+        parts = {name: (part_C * factor_C).astype(np.float32) for name, part_C in self.parts.items()}
+        return replace(self, scores_C=scores_C, parts=parts)._at(np.argsort(-scores_C, kind="stable"))
 
     def head(self, num: int) -> Candidates:
-        return self._at(np.arange(min(num, len(self.rows_C))), self.scores_C)
+        return self._at(np.arange(min(num, len(self.rows_C))))
 
-    def _at(self, places: Int64Array, scores_C: Float32Array) -> Candidates:
+    def _at(self, places: Int64Array) -> Candidates:
         return Candidates(
             self.rows_C[places],
-            scores_C[places],
+            self.scores_C[places],
             {name: rank_C[places] for name, rank_C in self.ranks.items()},
             {name: score_C[places] for name, score_C in self.scores.items()},
+            {name: part_C[places] for name, part_C in self.parts.items()},
         )
