@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 
 from app.errors import Unavailable
 from app.feedback.event import Impression
@@ -15,16 +16,18 @@ GROUP_SIZE = 500
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 log = logging.getLogger(__name__)
+Shown = Callable[[Sequence[Impression]], Awaitable[None]]
 
 
 class ImpressionWriter:
-    """One for each process, between `start` and `close`.
+    """One for each process, between `start` and `close`. shown: the live state's side, told once a group is stored.
 
     max_pending: impressions kept while the store is away; then the newest are dropped and counted in `dropped`.
     """
 
-    def __init__(self, sink: ImpressionSink, max_pending: int = 10_000) -> None:
+    def __init__(self, sink: ImpressionSink, max_pending: int = 10_000, shown: Shown | None = None) -> None:
         self._sink = sink
+        self._shown = shown
         self._max_pending = max_pending
         self._waiting: deque[Impression] = deque()
         self._arrived = asyncio.Event()
@@ -79,6 +82,8 @@ class ImpressionWriter:
         try:
             await self._sink.write(group)
             self.written += len(group)
+            if self._shown is not None:
+                await self._shown(group)
         except Unavailable:
             self._waiting.extendleft(reversed(group))
             await asyncio.sleep(RETRY_SECONDS)

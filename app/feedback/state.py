@@ -20,6 +20,13 @@ class HistoryEntry(NamedTuple):
     event_id: str
 
 
+class Exposure(NamedTuple):
+    """How often an item was shown of late, whoever to, and how often acted on."""
+
+    shown: float
+    acted: float
+
+
 @dataclass(frozen=True, slots=True)
 class UserState:
     """history: newest last, at most MAX_HISTORY, impressions left out. purchased: item -> unix seconds of the last one.
@@ -57,6 +64,12 @@ class EventStore(Protocol):
         self, *, user_id: str | None, session_id: str | None, since: datetime
     ) -> dict[str, float]: ...
 
+    async def opinion_of(
+        self, *, user_id: str | None, session_id: str | None, since: datetime, now: datetime, max_seen: int
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Item -> decayed number of times it was shown without an act on it since, the greatest max_seen of each id; and item -> unix
+        seconds of the dislike after `since` that stands: not retracted, and no later liking."""
+
 
 class LiveState(Protocol):
     """Redis side. Never raises for an unreachable Redis: reading degrades, writing marks the state to be rebuilt."""
@@ -65,13 +78,19 @@ class LiveState(Protocol):
         """One Redis round trip when warm; what is missing is rebuilt from Postgres and kept."""
 
     async def apply(self, events: Sequence[Event]) -> None:
-        """Add stored events: recent, purchased, trends."""
+        """Add stored events: recent, purchased, dismissed, seen, trends."""
+
+    async def shown(self, impressions: Sequence[Impression]) -> None:
+        """Add stored slates of the service: seen, exposures."""
 
     async def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> None:
         """Drop derived state, so that the next read rebuilds it (profile changed, event retracted, user deleted)."""
 
     async def trending(self, scenario: str | None, limit: int) -> list[tuple[str, float]]:
         """Items by decayed event weight over the last day, best first; scenario None: all placements."""
+
+    async def exposures(self, item_ids: Sequence[str]) -> dict[str, Exposure]:
+        """Of those that were shown at all; empty while Redis cannot be asked."""
 
     async def announce_catalogue(self, revision: int) -> None: ...
 

@@ -17,6 +17,8 @@ from app.retrieval.columns import Columns
 from app.retrieval.filters import Filter
 from app.types import BoolArray, Int64Array
 
+Label = str | tuple[str, ...] | None
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -84,6 +86,19 @@ class CatalogueView:
         """bool [R]. Says nothing of rows that are not visible."""
         columns = (self.trained, *(block.columns for block in self.blocks))
         return self._gather([wanted.mask(part, now, context_item) for part in columns])
+
+    def labels(self, rows_C: Int64Array, name: str) -> list[Label]:
+        """A plain or list property of each row: a string, a tuple for a list, None where the item has none."""
+        frame, N = self.trained.plain, len(self.trained)
+        inside = np.flatnonzero(rows_C < N)
+        found: list[Label] = [None] * len(rows_C)
+        for place, value in zip(inside.tolist(), frame[name][rows_C[inside]].to_list(), strict=True):
+            found[place] = tuple(value) if isinstance(value, list) else value
+        for block in self.blocks:
+            for place in np.flatnonzero(np.isin(rows_C, block.rows_K)).tolist():
+                value = getattr(block.items[self.id_at(int(rows_C[place]))], name)
+                found[place] = value or None
+        return found
 
     def newest(self, allowed_R: BoolArray, num: int) -> Int64Array:
         """The allowed rows that came into the shop last, newest first."""

@@ -20,7 +20,7 @@ from app.catalogue.item import LIST_ITEM_FIELDS, PLAIN_ITEM_FIELDS
 from app.errors import Invalid, NotFound, Unavailable
 from app.features.texts import user_text
 from app.feedback.event import Impression
-from app.feedback.state import LiveState, UserState
+from app.feedback.state import Exposure, LiveState, UserState
 from app.retrieval.filters import parse_filter
 from app.retrieval.item_fields import ATTRIBUTE_PREFIX, property_of
 from app.scenarios.registry import ScenarioRegistry
@@ -60,6 +60,8 @@ class Recommender:
         check_fields(request.fields)
         wanted = None if request.filter is None else parse_filter(request.filter)
         by_scenario = None if scenario.filter is None else parse_filter(scenario.filter)
+        for i, boost in enumerate(request.boosts):
+            parse_filter(boost.filter, ("boosts", i, "filter"))
 
         state = await self.live_state.read(request.user_id, request.session_id)
         degraded = list(state.degraded) + await self._catch_up(state, scenario)
@@ -71,9 +73,10 @@ class Recommender:
         draft = await self._in_thread(draft_slate, asked, self.live.current)
         if draft.live.model is None:
             degraded.append("model")
-        if draft.is_short:
-            trending = await self._trending(scenario.name)
-            await self._in_thread(complete_slate, draft, trending, self._scenario_or_none)
+        if draft.is_open:
+            trending = await self._trending(scenario.name) if draft.is_short else []
+            exposures = await self._exposures(draft) if draft.explores else {}
+            await self._in_thread(complete_slate, draft, trending, self._scenario_or_none, exposures)
         draft.timings_ms |= {"state": round(state_ms, 3), "total": round((perf_counter() - begin) * 1e3, 3)}
 
         slate = make_slate(draft, tuple(degraded))
@@ -85,6 +88,12 @@ class Recommender:
         """Of this placement, then of the whole shop."""
         lists = [await self.live_state.trending(where, NUM_TRENDING) for where in (scenario, None)]
         return list(dict.fromkeys(item_id for found in lists for item_id, _ in found))
+
+    async def _exposures(self, draft: Draft) -> Mapping[str, Exposure]:
+        """Of the candidates, for those who explore by what is uncertain."""
+        if draft.pool is None or draft.asked.scenario.exploration_method == "epsilon":
+            return {}
+        return await self.live_state.exposures([draft.live.catalogue.id_at(row) for row in draft.pool.rows_C.tolist()])
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -129,6 +138,8 @@ def make_slate(draft: Draft, degraded: tuple[str, ...]) -> Slate:
             score=round(pick.score, 6),
             sources=pick.sources,
             cold=live.is_cold(pick.row),
+            explored=pick.is_explored,
+            propensity=pick.propensity,
             fields=shown.get(item_id, {}),
         )
         for position, (item_id, pick) in enumerate(zip(item_ids, draft.picks, strict=True), start=1)
@@ -159,7 +170,7 @@ def impression_of(slate: Slate, request: SlateRequest, shown_at: datetime) -> Im
         shown_at=shown_at,
         item_ids=tuple(item.item_id for item in slate.items),
         scores=tuple(item.score for item in slate.items),
-        propensities=(1.0,) * len(slate.items),
+        propensities=tuple(item.propensity for item in slate.items),
         user_id=request.user_id,
         session_id=request.session_id,
         variant=slate.variant,

@@ -14,13 +14,15 @@ import numpy as np
 from app.catalogue.item import Item
 from app.errors import Invalid
 from app.feedback.state import UserState
-from app.retrieval.filters import Filter
+from app.retrieval.filters import Filter, parse_filter
 from app.scenarios.scenario import Scenario
 from app.serving.catalogue_view import CatalogueView
 from app.serving.slate import RuleReport, SlateRequest
-from app.types import BoolArray, Float32Array, Int64Array
+from app.types import BoolArray, Float32Array, Int64Array, Json
 
 SECONDS_PER_DAY = 86_400.0
+SEEN = "seen"
+FADED = 0.05  # of a count: impressions fade from the moment they were made, so three just now are 2.99…
 NUM_EXAMPLES = 5  # of the items that a rule dropped or moved
 
 
@@ -28,7 +30,8 @@ NUM_EXAMPLES = 5  # of the items that a rule dropped or moved
 class Asked:
     """A request with everything that is known about it before a row is looked at.
 
-    personal False: the shopper did not agree to personal slates; only what was bought is taken from the state.
+    personal False: the shopper did not agree to personal slates; only what was bought is taken
+    from the state.
     """
 
     request: SlateRequest
@@ -44,10 +47,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """allowed_R: bool [R], rows of the view. reports: of every hard rule, in the order they were applied."""
+    """allowed_R: bool [R], rows of the view. reports: of every hard rule, in the order they were applied. lifted: rules that would have
+    left nothing and were not applied."""
 
     allowed_R: BoolArray
     reports: tuple[RuleReport, ...]
+    lifted: tuple[str, ...] = ()
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -68,7 +73,25 @@ def admit(asked: Asked, view: CatalogueView) -> Admission:
         gone = rows[allowed_R[rows]]
         allowed_R[rows] = False
         reports.append(report_drops(rule, gone, asked, view))
-    return Admission(allowed_R, tuple(reports))
+    seen = _seen_rows(asked, view)
+    seen = seen[allowed_R[seen]]
+    if len(seen) == np.count_nonzero(allowed_R) > 0:  # a slate of what was seen is better than none
+        return Admission(allowed_R, tuple(reports), (SEEN,))
+    allowed_R[seen] = False
+    return Admission(allowed_R, (*reports, report_drops(SEEN, seen, asked, view)))
+
+
+def matching_rows(
+    spec: Mapping[str, Json], asked: Asked, view: CatalogueView, loc: tuple[str | int, ...] | None
+) -> BoolArray:
+    """bool [R] for a soft rule. loc: where the caller wrote the filter; None: it is the scenario's, and without the viewed item it
+    asks for it matches nothing. Raises Invalid("filter_context_item_missing") for a caller's."""
+    try:
+        return view.matching(parse_filter(spec, loc or ("filter",)), asked.now, _viewed_item(asked, view))
+    except Invalid as error:
+        if loc is None and error.code == "filter_context_item_missing":
+            return np.zeros(len(view), np.bool_)
+        raise
 
 
 def report_drops(rule: str, rows: Int64Array, asked: Asked, view: CatalogueView) -> RuleReport:
@@ -108,6 +131,16 @@ def _exclusions(asked: Asked) -> Iterable[tuple[str, Iterable[str]]]:
     if days > 0:
         since = asked.now.timestamp() - days * SECONDS_PER_DAY
         yield "purchased", [item_id for item_id, at in asked.state.purchased.items() if at >= since]
+    if asked.personal:
+        yield "dismissed", asked.state.dismissed
     if asked.scenario.exclude.context_items:
         yield "context_items", asked.request.context_items
     yield "exclude_items", asked.request.exclude_items
+
+
+def _seen_rows(asked: Asked, view: CatalogueView) -> Int64Array:
+    """What was shown to this shopper too often without a click."""
+    enough = asked.scenario.exclude.seen_impressions
+    if enough <= 0 or not asked.personal:
+        return np.empty(0, np.int64)
+    return np.unique(view.rows(item_id for item_id, times in asked.state.seen.items() if times >= enough - FADED))

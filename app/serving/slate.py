@@ -15,7 +15,7 @@ from app.types import Attributes, Json
 class SlateRequest:
     """user: a profile given inline, for this request only; wins over the stored one. n, diversity None: the scenario's.
 
-    model_version None: the live one.
+    model_version None: the live one. seed: of everything that is drawn; None: by shopper, scenario and period.
     """
 
     scenario: str
@@ -33,6 +33,7 @@ class SlateRequest:
     diagnostics: bool = False
     model_version: str | None = None
     context: Attributes = field(default_factory=dict)
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class SlateItem:
     sources: tuple[str, ...]
     cold: bool  # the live model has not seen an event of it
     explored: bool = False
+    propensity: float = 1.0  # that it stands here; recorded with the impression
     fields: Mapping[str, Json] = field(default_factory=dict)
     reason: Reason | None = None  # where reasons were asked for
 

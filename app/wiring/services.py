@@ -51,7 +51,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             keys=keys,
         )
         intake = FeedbackIntake(stores.events, live_state, settings.max_pending_events)
-        impressions = ImpressionWriter(stores.impressions)
+        impressions = ImpressionWriter(stores.impressions, shown=live_state.shown)
         for part in (impressions, intake, follower, key_use):
             await part.start()
             stack.push_async_callback(part.close)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from sqlalchemy.types import TypeEngine
 
 from app.feedback.event import Event
 from app.stores.postgres.engine import begin, sqlstate
+from app.stores.postgres.showings import read_dismissed, read_exposures, read_seen
 from app.stores.postgres.tables import events
 
 DEADLOCK = "40P01"
@@ -113,6 +114,25 @@ class PostgresEvents:
                     purchased[item_id] = max(at.timestamp(), purchased.get(item_id, 0.0))
         return purchased
 
+    async def opinion_of(
+        self, *, user_id: str | None, session_id: str | None, since: datetime, now: datetime, max_seen: int
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        seen: dict[str, float] = {}
+        dismissed: dict[str, float] = {}
+        async with begin(self._engine) as connection:
+            for column, name in named(user_id, session_id):
+                for found, figures in (
+                    (seen, await read_seen(connection, column, name, now, max_seen)),
+                    (dismissed, await read_dismissed(connection, column, name, since)),
+                ):
+                    found.update({item: max(figure, found.get(item, figure)) for item, figure in figures.items()})
+        return seen, dismissed
+
+    async def exposures_since(self, since: datetime) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Item -> how often it was shown in the newest slates since then, and clicked."""
+        async with begin(self._engine) as connection:
+            return await read_exposures(connection, since)
+
     async def counts_by_hour(self, since: datetime) -> list[tuple[int, str | None, str, str, int]]:
         """(hours since 1970, scenario, item, type, events) of everything since then: what trends are rebuilt from."""
         hour = func.floor(func.extract("epoch", events.c.occurred_at) / 3600).cast(BigInteger)
@@ -134,6 +154,11 @@ def whose_events(user_id: str | None, session_id: str | None) -> list[Any]:
     if session_id is not None:
         conditions.append(events.c.session_id == session_id)
     return conditions
+
+
+def named(user_id: str | None, session_id: str | None) -> list[tuple[str, str]]:
+    """Column and value of those given."""
+    return [(column, name) for column, name in (("user_id", user_id), ("session_id", session_id)) if name is not None]
 
 
 def last_purchases(whose: Any, since: datetime) -> Select[str, datetime]:

@@ -86,6 +86,8 @@ impressions = Table(
     required("item_ids", ARRAY(Text)), required("scores", ARRAY(REAL)), required("propensities", ARRAY(REAL)),
     Column("context", JSONB),
     Index("impressions_by_time", "shown_at"),
+    Index("impressions_by_user", "user_id", "shown_at", postgresql_where=text("user_id IS NOT NULL")),
+    Index("impressions_by_session", "session_id", "shown_at", postgresql_where=text("session_id IS NOT NULL")),
 )  # fmt: skip
 
 scenarios = Table(

@@ -10,29 +10,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from app.catalogue.item import User
 from app.catalogue.ports import CatalogueStore
 from app.errors import Unavailable
-from app.feedback.event import EVENT_WEIGHTS, Event
-from app.feedback.state import MAX_HISTORY, HistoryEntry, UserState
+from app.feedback.event import EVENT_WEIGHTS, Event, Impression
+from app.feedback.seen import MAX_SEEN, Showing, act_of, showing_of
+from app.feedback.state import MAX_HISTORY, Exposure, HistoryEntry, UserState
 from app.scenarios.scenario import RevisionStore
 from app.stores.redis import scripts
 from app.stores.redis.client import FAILURES, Client, Server
+from app.stores.redis.exposures import Exposures
 from app.stores.redis.repair import EventSource, Repair
+from app.stores.redis.seen import counts_at, score_of, showings_of
 from app.stores.redis.subject import (
+    PARTS,
     Subject,
     dump_entry,
     dump_profile,
     load_entry,
     load_profile,
     merge_histories,
-    merge_purchases,
+    merge_latest,
     subjects,
     to_entry,
 )
@@ -45,6 +51,7 @@ POSTGRES_SECONDS = 1.0  # for what Redis cannot answer
 STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour
 PURCHASE_DAYS = 365
 MAX_PURCHASES = 2_000
+MAX_DISMISSED = 200
 SUBJECTS_PER_SCRIPT = 200  # about a millisecond of Redis
 log = logging.getLogger(__name__)
 
@@ -54,6 +61,8 @@ class Part(NamedTuple):
 
     history: Sequence[HistoryEntry]
     purchased: Mapping[str, float]
+    seen: Mapping[str, float]  # as kept: see `seen`
+    dismissed: Mapping[str, float]
     profile: User | None
 
 
@@ -80,7 +89,8 @@ class RedisLiveState:
         self._prefix = prefix
         self._clock = clock
         self._trends = Trends(self._server.client, prefix, weights, clock)
-        self._repair = Repair(self._server, self._trends, events, revisions, prefix)
+        self._exposures = Exposures(self._server.client, prefix, clock)
+        self._repair = Repair(self._server, self._trends, self._exposures, events, revisions, prefix)
 
     async def start(self) -> None:
         self._repair.start()
@@ -113,12 +123,15 @@ class RedisLiveState:
             return UserState(catalogue_revision=cached.revision if cached else 0, degraded=("user_state",))
         return UserState(
             history=merge_histories(part.history for part in parts),
-            purchased=merge_purchases(part.purchased for part in parts),
+            purchased=merge_latest(part.purchased for part in parts),
+            seen=counts_at(merge_latest(part.seen for part in parts), self._clock()),
+            dismissed=merge_latest(part.dismissed for part in parts),
             profile=next((part.profile for part in parts if part.profile is not None), None),
             catalogue_revision=revision,
         )
 
     async def apply(self, events: Sequence[Event]) -> None:
+        await self._show([showing for event in events if (showing := showing_of(event)) is not None])
         events = [event for event in events if event.type != "impression"]
         if not events:
             return
@@ -132,17 +145,40 @@ class RedisLiveState:
             chunk = named[start : start + SUBJECTS_PER_SCRIPT]
             keys = [key for subject in chunk for key in subject.keys(self._prefix)]
             values = [value for subject in chunk for value in apply_arguments(by_subject[subject])]
-            limits = (scripts.GENERATION_TTL_SECONDS, MAX_HISTORY, MAX_PURCHASES)
+            limits = (scripts.GENERATION_TTL_SECONDS, MAX_HISTORY, MAX_PURCHASES, MAX_DISMISSED)
             pipe.eval(scripts.APPLY, len(keys), *keys, *limits, *values)
         self._trends.add(pipe, events)
+        self._exposures.add_acts(pipe, events)
         if not await self._execute(pipe):
             self._repair.missed(named, events)
+
+    async def shown(self, impressions: Sequence[Impression]) -> None:
+        """Stored slates of the service itself."""
+        await self._show(showings_of(impressions))
+
+    async def _show(self, showings: Sequence[Showing]) -> None:
+        if not showings:
+            return
+        by_subject: dict[Subject, list[Showing]] = defaultdict(list)
+        for showing in showings:
+            for subject in subjects(showing.user_id, showing.session_id):
+                by_subject[subject].append(showing)
+        pipe = self._server.client.pipeline(transaction=False)
+        named = list(by_subject)
+        for start in range(0, len(named), SUBJECTS_PER_SCRIPT):
+            chunk = named[start : start + SUBJECTS_PER_SCRIPT]
+            keys = [key for subject in chunk for key in itemgetter(0, 3, 4)(subject.keys(self._prefix))]
+            values = [value for subject in chunk for value in show_arguments(by_subject[subject])]
+            pipe.eval(scripts.SHOW, len(keys), *keys, scripts.GENERATION_TTL_SECONDS, MAX_SEEN, *values)
+        self._exposures.add_showings(pipe, showings)
+        if not await self._execute(pipe):
+            self._repair.missed(named)
 
     async def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> None:
         named = subjects(user_id, session_id)
         pipe = self._server.client.pipeline(transaction=False)
         for subject in named:
-            pipe.eval(scripts.FORGET, 4, *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
+            pipe.eval(scripts.FORGET, len(PARTS), *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
         if not await self._execute(pipe):
             self._repair.missed(named)
 
@@ -163,6 +199,15 @@ class RedisLiveState:
                 self._fail("trends", error)
         return []
 
+    async def exposures(self, item_ids: Sequence[str]) -> dict[str, Exposure]:
+        if item_ids and self._server.may_be_asked():
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    return await self._exposures.of(item_ids)
+            except FAILURES as error:
+                self._fail("exposures", error)
+        return {}
+
     async def announce_catalogue(self, revision: int) -> None:
         if self._server.may_be_asked():
             try:
@@ -179,10 +224,11 @@ class RedisLiveState:
             return None
         keys = [subject.keys(self._prefix) for subject in wanted]
         pipe = self._server.client.pipeline(transaction=True)
-        pipe.mget(f"{self._prefix}:rev", self._repair.mark, *(key for mark, _, _, g in keys for key in (mark, g)))
-        for _, history, purchased, _ in keys:
+        pipe.mget(f"{self._prefix}:rev", self._repair.mark, *(key for mark, _, _, g, _, _ in keys for key in (mark, g)))
+        for _, history, purchased, _, seen, dismissed in keys:
             pipe.zrange(history, 0, -1)
-            pipe.zrange(purchased, 0, -1, withscores=True)
+            for figures in (purchased, seen, dismissed):
+                pipe.zrange(figures, 0, -1, withscores=True)
         try:
             async with asyncio.timeout(READ_SECONDS):
                 (revision, valid_for, *marks), *sets = await pipe.execute()
@@ -194,10 +240,12 @@ class RedisLiveState:
         parts = [
             None if profile is None else Part(
                 [load_entry(member) for member in history],
-                {item.decode(): at for item, at in purchased},
+                to_figures(purchased),
+                to_figures(seen),
+                to_figures(dismissed),
                 load_profile(profile),
             )
-            for profile, history, purchased in zip(marks[::2], sets[::2], sets[1::2], strict=True)
+            for profile, history, purchased, seen, dismissed in zip(marks[::2], *(sets[i::4] for i in range(4)), strict=True)
         ]  # fmt: skip
         return Cached(int(revision or 0), parts, [generation or b"" for generation in marks[1::2]])
 
@@ -205,19 +253,24 @@ class RedisLiveState:
         whose = {"user_id": None, "session_id": None} | {subject.id_name: subject.name}
         since = self._clock() - timedelta(days=PURCHASE_DAYS)
         history = await self._events.history_of(**whose, limit=MAX_HISTORY)
-        purchased = await self._events.purchased_by(**whose, since=since)
-        newest = dict(sorted(purchased.items(), key=lambda entry: -entry[1])[:MAX_PURCHASES])
+        purchased = newest(await self._events.purchased_by(**whose, since=since), MAX_PURCHASES)
+        now = self._clock()
+        seen, dismissed = await self._events.opinion_of(**whose, since=since, now=now, max_seen=MAX_SEEN)
+        scores = {item_id: score_of(now) + math.log2(count) for item_id, count in seen.items()}
         profile = await self._catalogue.get_user(subject.name) if subject.kind == "u" else None
-        return Part([to_entry(event) for event in history], newest, profile)
+        return Part(
+            [to_entry(event) for event in history], purchased, scores, newest(dismissed, MAX_DISMISSED), profile
+        )
 
     async def _build_and_keep(self, subject: Subject, generation: bytes) -> Part:
         """Right for this reader even if a writer came between and it is not kept: who wrote before us was seen."""
         part = await self._build(subject)
-        history = [x for entry in part.history for x in (entry.occurred_at, dump_entry(entry))]
-        purchased = [x for item_id, at in part.purchased.items() for x in (at, item_id)]
-        arguments = [generation, STATE_TTL_SECONDS, dump_profile(part.profile), len(part.history), *history, *purchased]
+        arguments: list[Any] = [generation, STATE_TTL_SECONDS, dump_profile(part.profile), len(part.history)]
+        arguments += [x for entry in part.history for x in (entry.occurred_at, dump_entry(entry))]
+        for figures in (part.purchased, part.seen, part.dismissed):
+            arguments += [len(figures), *(x for item_id, figure in figures.items() for x in (figure, item_id))]
         pipe = self._server.client.pipeline(transaction=False)
-        pipe.eval(scripts.STORE, 4, *subject.keys(self._prefix), *arguments)
+        pipe.eval(scripts.STORE, len(PARTS), *subject.keys(self._prefix), *arguments)
         await self._execute(pipe)
         return part
 
@@ -244,5 +297,17 @@ def apply_arguments(events: Sequence[Event]) -> list[Any]:
     values: list[Any] = [len(events)]
     for event in events:
         entry = to_entry(event)
-        values += [entry.occurred_at, dump_entry(entry), event.item_id if event.type == "purchase" else ""]
+        values += [entry.occurred_at, dump_entry(entry), event.item_id, act_of(event)]
     return values
+
+
+def show_arguments(showings: Sequence[Showing]) -> list[Any]:
+    return [len(showings), *(x for showing in showings for x in (score_of(showing.at), showing.item_id))]
+
+
+def to_figures(members: Sequence[tuple[bytes, float]]) -> dict[str, float]:
+    return {item.decode(): figure for item, figure in members}
+
+
+def newest(figures: Mapping[str, float], limit: int) -> dict[str, float]:
+    return dict(sorted(figures.items(), key=lambda entry: -entry[1])[:limit])

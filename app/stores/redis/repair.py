@@ -1,7 +1,7 @@
 """Makes a Redis believable again.
 
 The key `valid` names the server process (its run id) whose states may be believed. A restarted or emptied server has another
-id or no key: one process drops all states, rebuilds the trends and sets it. Besides, each process remembers what it could not
+id or no key: one process drops all states, rebuilds trends and exposures and sets it. Besides, each process remembers what it could not
 write, and drops those states as soon as Redis answers.
 """
 
@@ -18,7 +18,8 @@ from app.feedback.state import EventStore
 from app.scenarios.scenario import RevisionStore
 from app.stores.redis import scripts
 from app.stores.redis.client import FAILURES, Server
-from app.stores.redis.subject import Subject
+from app.stores.redis.exposures import ExposureCounts, Exposures
+from app.stores.redis.subject import PARTS, Subject
 from app.stores.redis.trends import HourlyCounts, Trends
 
 MAX_MISSED = 10_000  # subjects or events; beyond that everything is dropped
@@ -27,16 +28,17 @@ LOCK_SECONDS = 60
 log = logging.getLogger(__name__)
 
 
-class EventSource(EventStore, HourlyCounts, Protocol):
+class EventSource(EventStore, HourlyCounts, ExposureCounts, Protocol):
     """What the live state is derived from."""
 
 
 class Repair:
     def __init__(
-        self, server: Server, trends: Trends, events: HourlyCounts, revisions: RevisionStore, prefix: str
-    ) -> None:
+        self, server: Server, trends: Trends, exposures: Exposures, events: EventSource, revisions: RevisionStore, prefix: str,
+    ) -> None:  # fmt: skip
         self._server = server
         self._trends = trends
+        self._exposures = exposures
         self._events = events
         self._revisions = revisions
         self._prefix = prefix
@@ -121,6 +123,7 @@ class Repair:
             run_id = self._server.run_id
             await self._drop_all()
             await self._trends.rebuild(self._events)
+            await self._exposures.rebuild(self._events)
             await self._server.client.set(self.mark, run_id)
         finally:
             await self._server.client.delete(f"{self._prefix}:repairing")
@@ -133,7 +136,7 @@ class Repair:
         self._missed_subjects = set()
         pipe = self._server.client.pipeline(transaction=False)
         for subject in self._dropping:
-            pipe.eval(scripts.FORGET, 4, *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
+            pipe.eval(scripts.FORGET, len(PARTS), *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
         events = list(self._missed_events)
         self._trends.add(pipe, events)
         await pipe.execute()
@@ -141,7 +144,7 @@ class Repair:
         del self._missed_events[: len(events)]
 
     async def _drop_all(self) -> None:
-        for kind in ("um", "uh", "up", "sm", "sh", "sp"):
+        for kind in (kind + part for kind in "us" for part in PARTS if part != "g"):
             keys = []
             async for key in self._server.client.scan_iter(match=f"{self._prefix}:{kind}:*", count=1000):
                 keys.append(key)

@@ -1,58 +1,95 @@
 """What must happen at once inside Redis.
 
-A subject (a user or a session) has four keys: `m` is there when its state is (it holds the profile), `h` its history and `p`
-its purchases (sorted sets by unix seconds), `g` a generation that every writer moves. Sent by source each time (redis keeps
-them compiled), so that a restarted server needs no care.
+A subject (a user or a session) has six keys: `m` is there when its state is (it holds the profile), `h` its history, `p` its
+purchases and `d` its dislikes (sorted sets by unix seconds), `s` what it was shown (see `seen`), `g` a generation that every writer
+moves. Sent by source each time (redis keeps them compiled), so that a restarted server needs no care.
 """
 
 from __future__ import annotations
 
 GENERATION_TTL_SECONDS = 600  # far longer than any build of a state
 
-# KEYS m h p g of each subject; ARGV generation ttl, max history, max purchases, then for each subject the number of its
-# events and (at, member, item if a purchase or "") of each
+# KEYS m h p g s d of each subject; ARGV generation ttl, max history, max purchases, max dislikes, then for each subject the number
+# of its events and (at, member, item, what) of each; what: purchase, dislike, like, other (an act all the same) or "" (none)
 APPLY = """
-local at = 4
-for k = 1, #KEYS, 4 do
+local at = 5
+for k = 1, #KEYS, 6 do
   local mark, history, purchased, generation = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
+  local seen, disliked = KEYS[k + 4], KEYS[k + 5]
   redis.call('INCR', generation)
   redis.call('EXPIRE', generation, ARGV[1])
-  local last = at + 3 * ARGV[at]
+  local last = at + 4 * ARGV[at]
   if redis.call('EXISTS', mark) == 1 then
     local ttl = redis.call('TTL', mark) + 600
-    for i = at + 1, last, 3 do
-      redis.call('ZADD', history, ARGV[i], ARGV[i + 1])
-      if ARGV[i + 2] ~= '' then redis.call('ZADD', purchased, 'GT', ARGV[i], ARGV[i + 2]) end
+    for i = at + 1, last, 4 do
+      local when, item, what = ARGV[i], ARGV[i + 2], ARGV[i + 3]
+      redis.call('ZADD', history, when, ARGV[i + 1])
+      if what == 'purchase' then redis.call('ZADD', purchased, 'GT', when, item) end
+      if what == 'dislike' then
+        redis.call('ZADD', disliked, 'GT', when, item)
+      elseif what ~= '' then
+        redis.call('ZREM', seen, item)
+        local since = redis.call('ZSCORE', disliked, item)
+        if what == 'like' and since and tonumber(since) <= tonumber(when) then redis.call('ZREM', disliked, item) end
+      end
     end
     redis.call('ZREMRANGEBYRANK', history, 0, -ARGV[2] - 1)
     redis.call('ZREMRANGEBYRANK', purchased, 0, -ARGV[3] - 1)
-    redis.call('EXPIRE', history, ttl)
-    redis.call('EXPIRE', purchased, ttl)
+    redis.call('ZREMRANGEBYRANK', disliked, 0, -ARGV[4] - 1)
+    for _, key in ipairs({history, purchased, disliked}) do redis.call('EXPIRE', key, ttl) end
   end
   at = last + 1
 end
 return 1
 """
 
-# KEYS m h p g; ARGV generation seen before reading, state ttl, profile, number of history entries, then (at, member)…,
-# then (at, item)… of purchases. Stores nothing when a writer came between.
+# KEYS m g s of each subject; ARGV generation ttl, max seen, then for each subject the number of its items and (at, item) of each; at in
+# half-lives since 1970
+SHOW = """
+local at = 3
+for k = 1, #KEYS, 3 do
+  local mark, generation, seen = KEYS[k], KEYS[k + 1], KEYS[k + 2]
+  redis.call('INCR', generation)
+  redis.call('EXPIRE', generation, ARGV[1])
+  local last = at + 2 * ARGV[at]
+  if redis.call('EXISTS', mark) == 1 then
+    for i = at + 1, last, 2 do
+      local new, old = tonumber(ARGV[i]), redis.call('ZSCORE', seen, ARGV[i + 1])
+      if old then
+        old = tonumber(old)
+        new = math.max(old, new) + math.log(1 + 2 ^ -math.abs(old - new)) / math.log(2)
+      end
+      redis.call('ZADD', seen, new, ARGV[i + 1])
+    end
+    redis.call('ZREMRANGEBYRANK', seen, 0, -ARGV[2] - 1)
+    redis.call('EXPIRE', seen, redis.call('TTL', mark) + 600)
+  end
+  at = last + 1
+end
+return 1
+"""
+
+# KEYS m h p g s d; ARGV generation seen before reading, state ttl, profile, then for each of h p s d the number of its members and
+# (score, member) of each. Stores nothing when a writer came between.
 STORE = """
 if (redis.call('GET', KEYS[4]) or '') ~= ARGV[1] then return 0 end
-redis.call('UNLINK', KEYS[2], KEYS[3])
-local last = 4 + 2 * ARGV[4]
-for i = 5, last, 2 do redis.call('ZADD', KEYS[2], ARGV[i], ARGV[i + 1]) end
-for i = last + 1, #ARGV, 2 do redis.call('ZADD', KEYS[3], ARGV[i], ARGV[i + 1]) end
-redis.call('EXPIRE', KEYS[2], ARGV[2] + 600)
-redis.call('EXPIRE', KEYS[3], ARGV[2] + 600)
+redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[5], KEYS[6])
+local at = 4
+for _, key in ipairs({KEYS[2], KEYS[3], KEYS[5], KEYS[6]}) do
+  local last = at + 2 * ARGV[at]
+  for i = at + 1, last, 2 do redis.call('ZADD', key, ARGV[i], ARGV[i + 1]) end
+  redis.call('EXPIRE', key, ARGV[2] + 600)
+  at = last + 1
+end
 redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[2])
 return 1
 """
 
-# KEYS m h p g; ARGV generation ttl
+# KEYS m h p g s d; ARGV generation ttl
 FORGET = """
 redis.call('INCR', KEYS[4])
 redis.call('EXPIRE', KEYS[4], ARGV[1])
-return redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
+return redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[5], KEYS[6])
 """
 
 # KEYS revision; ARGV value

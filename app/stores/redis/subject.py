@@ -13,6 +13,7 @@ from app.feedback.event import Event, taste_kind_of
 from app.feedback.state import MAX_HISTORY, HistoryEntry
 
 NO_PROFILE = b"-"
+PARTS = "mhpgsd"  # of a subject's keys
 
 
 class Subject(NamedTuple):
@@ -23,9 +24,9 @@ class Subject(NamedTuple):
     def id_name(self) -> str:
         return "user_id" if self.kind == "u" else "session_id"
 
-    def keys(self, prefix: str) -> tuple[str, str, str, str]:
-        """State mark, history, purchases, generation: see `scripts`."""
-        return tuple(f"{prefix}:{self.kind}{part}:{self.name}" for part in "mhpg")  # type: ignore[return-value]
+    def keys(self, prefix: str) -> list[str]:
+        """State mark, history, purchases, generation, seen, dislikes: see `scripts`."""
+        return [f"{prefix}:{self.kind}{part}:{self.name}" for part in PARTS]
 
 
 def subjects(user_id: str | None, session_id: str | None) -> list[Subject]:
@@ -54,7 +55,8 @@ def merge_histories(histories: Iterable[Sequence[HistoryEntry]]) -> tuple[Histor
     return tuple(sorted(entries.values(), key=lambda entry: (entry.occurred_at, entry.event_id))[-MAX_HISTORY:])
 
 
-def merge_purchases(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+def merge_latest(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The greatest figure of each item: the last purchase or dislike, or what the one subject saw that saw it more often."""
     merged: dict[str, float] = {}
     for part in parts:
         for item_id, at in part.items():

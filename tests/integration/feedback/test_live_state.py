@@ -9,21 +9,27 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis
 from sqlalchemy.ext.asyncio import AsyncEngine
+from ulid import ULID
 
 from app.catalogue.item import Consent, User
 from app.embedded.redis import Redis, start_redis
-from app.feedback.event import Event
-from app.feedback.state import MAX_HISTORY, UserState
+from app.feedback.event import Event, Impression
+from app.feedback.intake import FeedbackIntake
+from app.feedback.seen import MAX_SEEN
+from app.feedback.state import MAX_HISTORY, Exposure, UserState
 from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.engine import create_engine
 from app.stores.postgres.events import PostgresEvents
+from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.redis import live_state
 from app.stores.redis.live_state import RedisLiveState
 from app.types import utc_now
 
@@ -42,6 +48,7 @@ class Shop:
     def __init__(self, engine: AsyncEngine, redis_url: str) -> None:
         self.events = PostgresEvents(engine)
         self.catalogue = PostgresCatalogue(engine)
+        self.shown = PostgresImpressions(engine)
         self.live = RedisLiveState(
             redis_url, events=self.events, catalogue=self.catalogue, revisions=PostgresRevisions(engine)
         )
@@ -49,6 +56,10 @@ class Shop:
     async def send(self, *events: Event) -> None:
         await self.events.append(events)
         await self.live.apply(events)
+
+    async def show(self, *impressions: Impression) -> None:
+        await self.shown.write(impressions)
+        await self.live.shown(impressions)
 
     async def ids(self, user_id: str | None = "u1", session_id: str | None = None) -> list[str]:
         return [entry.event_id for entry in (await self.live.read(user_id, session_id)).history]
@@ -107,7 +118,9 @@ async def test_a_state_is_built_from_postgres_and_kept_up_by_writers(shop: Shop)
     assert [entry.event_id for entry in warm.history] == ["1", "4", "2", "3"]
     assert (warm.purchased, warm.profile, warm.degraded) == (state.purchased, USER, ())
     await shop.live.forget(user_id="u1")
-    assert await shop.live.read("u1", None) == warm
+    rebuilt = await shop.live.read("u1", None)
+    assert rebuilt == replace(warm, seen=rebuilt.seen)
+    assert rebuilt.seen == pytest.approx(warm.seen, rel=1e-3)
 
 
 async def test_a_warm_read_asks_postgres_nothing(shop: Shop, engine: AsyncEngine) -> None:
@@ -164,7 +177,8 @@ async def test_an_event_during_a_rebuild_is_not_lost(shop: Shop, monkeypatch: py
     assert await shop.ids() == ["1", "2"]
 
 
-async def test_reads_and_writes_at_once_end_in_the_truth(shop: Shop) -> None:
+async def test_reads_and_writes_at_once_end_in_the_truth(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_state, "POSTGRES_SECONDS", 30.0)  # on a busy machine as well
     async def write(n: int) -> None:
         await shop.send(event(f"{n:02}", n))
         assert f"{n:02}" in await shop.ids()
@@ -189,6 +203,107 @@ async def test_the_catalogue_revision_only_rises(shop: Shop) -> None:
     await shop.live.announce_catalogue(7)
     await shop.live.announce_catalogue(5)
     assert (await shop.live.read(None, None)).catalogue_revision == 7
+
+
+def slate(minute: float, *item_ids: str, **more: object) -> Impression:
+    shown_at = START + timedelta(minutes=minute)
+    values: dict[str, object] = {"user_id": "u1", "recommendation_id": str(ULID.from_datetime(shown_at))} | more
+    ones = (1.0,) * len(item_ids)
+    return Impression(
+        scenario="home",
+        model_version="v1",
+        shown_at=shown_at,
+        item_ids=item_ids,
+        scores=ones,
+        propensities=ones,
+        **values,
+    )  # type: ignore[arg-type]
+
+
+async def seen(shop: Shop, user_id: str | None = "u1", session_id: str | None = None) -> dict[str, float]:
+    return {item: round(n, 1) for item, n in (await shop.live.read(user_id, session_id)).seen.items()}
+
+
+async def both_ways(shop: Shop, read: Callable[[Shop], Awaitable[object]]) -> object:
+    """What writers kept up, which must be what a rebuild from Postgres finds."""
+    kept = await read(shop)
+    await shop.live.forget(user_id="u1")
+    await shop.live.forget(session_id="s1")
+    assert await read(shop) == kept
+    return kept
+
+
+async def test_what_was_shown_is_counted_until_it_is_clicked(shop: Shop) -> None:
+    assert await seen(shop) == {}
+    await shop.show(slate(0, "a", "b"), slate(1, "a", user_id=None, session_id="s1"), slate(2, "c", user_id="u2"))
+    await shop.show(slate(3, "a", "d", session_id="s1"))
+    assert await both_ways(shop, seen) == {"a": 2.0, "b": 1.0, "d": 1.0}
+    assert await both_ways(shop, lambda shop: seen(shop, "u1", "s1")) == {"a": 2.0, "b": 1.0, "d": 1.0}
+    await shop.send(event("1", 4, item_id="a"), event("2", 4, item_id="b", type="dislike"))
+    assert await both_ways(shop, seen) == {"b": 1.0, "d": 1.0}
+    await shop.show(slate(5, "a"))
+    assert await both_ways(shop, seen) == {"a": 1.0, "b": 1.0, "d": 1.0}
+
+
+async def test_showings_fade_by_half_in_a_week(shop: Shop) -> None:
+    await seen(shop)
+    week = 7 * 24 * 60
+    await shop.show(slate(-week, "a"), slate(-2 * week, "a"), slate(0, "a", "b"))
+    assert await both_ways(shop, seen) == {"a": pytest.approx(1.7, abs=0.06), "b": 1.0}
+
+
+async def test_a_storefronts_word_counts_unless_it_repeats_the_slate(shop: Shop) -> None:
+    await seen(shop)
+    shown = slate(0, "a")
+    await shop.show(shown)
+    of_it = {"type": "impression", "item_id": "a", "recommendation_id": shown.recommendation_id}
+    await shop.send(event("same", 1, **of_it))
+    assert await both_ways(shop, seen) == {"a": 1.0}
+    await shop.send(
+        event("again", 30, **of_it), event("own", 31, type="impression", item_id="b", recommendation_id="own id")
+    )
+    assert await both_ways(shop, seen) == {"a": 2.0, "b": 1.0}
+
+
+async def test_seen_items_are_bounded_to_those_seen_most(shop: Shop) -> None:
+    await seen(shop)
+    many = tuple(f"i{n}" for n in range(150))
+    for part in range(4):
+        await shop.show(slate(part, *(f"{part}-{item}" for item in many)), slate(part, "often"))
+    counts = await seen(shop)
+    assert (len(counts), counts["often"]) == (MAX_SEEN, 4.0)
+    await shop.live.forget(user_id="u1")
+    assert (len(await seen(shop)), (await seen(shop))["often"]) == (MAX_SEEN, 4.0)
+
+
+async def dismissed(shop: Shop) -> list[str]:
+    return sorted((await shop.live.read("u1", None)).dismissed)
+
+
+async def test_a_dislike_stands_until_it_is_retracted_or_followed_by_a_liking(shop: Shop) -> None:
+    assert await dismissed(shop) == []
+    await shop.send(
+        event("1", 1, item_id="a", type="dislike"), event("2", 1, item_id="b", type="rating", value=1.0),
+        event("3", 1, item_id="c", type="rating", value=5.0), event("4", 1, item_id="d", type="dislike"),
+        event("5", 2, item_id="d", type="click"), event("6", 1, item_id="e", type="dislike"),
+    )  # fmt: skip
+    assert await both_ways(shop, dismissed) == ["a", "b", "d", "e"]
+    await shop.send(event("7", 3, item_id="d", type="like"), event("8", 0, item_id="e", type="like"))
+    assert await both_ways(shop, dismissed) == ["a", "b", "e"]
+    intake = FeedbackIntake(shop.events, shop.live)
+    assert await intake.retract("1")
+    assert await both_ways(shop, dismissed) == ["b", "e"]
+
+
+async def test_exposures_of_all_shoppers_are_counted_and_rebuilt(shop: Shop, redis_url: str) -> None:
+    await shop.show(slate(0, "a", "b"), slate(1, "a", user_id=None))
+    await shop.send(event("1", 2, item_id="a"), event("2", 2, item_id="a", type="purchase"))
+    wanted = {"a": Exposure(2.0, 1.0), "b": Exposure(1.0, 0.0)}
+    assert await shop.live.exposures(["a", "b", "never"]) == wanted
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    await is_kept(shop, redis_url)
+    assert await shop.live.exposures(["a", "b", "never"]) == wanted
 
 
 async def test_trends_are_weighed_and_split_by_scenario(shop: Shop) -> None:

@@ -6,7 +6,7 @@ Anglers buy fishing tackle, cooks kitchen ware; an item's text says which it is.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ from app.catalogue.records import frame_of
 from app.catalogue.shop_data import EVENT_SCHEMA, USER_SCHEMA, ShopData
 from app.encoding.encoder import Encoder
 from app.feedback.event import Event, Impression
-from app.feedback.state import LiveState, UserState
+from app.feedback.state import Exposure, LiveState, UserState
 from app.learning.dataset import interactions
 from app.learning.fit import Choices, FitConfig, extend
 from app.learning.inputs import encode_inputs
@@ -124,6 +124,7 @@ class Shoppers:
 
     states: dict[str | None, UserState] = field(default_factory=dict)
     trends: list[str] = field(default_factory=list)
+    shown: dict[str, Exposure] = field(default_factory=dict)
     catalogue_revision: int = 0
 
     async def read(self, user_id: str | None, session_id: str | None) -> UserState:
@@ -132,6 +133,9 @@ class Shoppers:
 
     async def trending(self, scenario: str | None, limit: int) -> list[tuple[str, float]]:
         return [(item_id, 1.0 / rank) for rank, item_id in enumerate(self.trends[:limit], start=1)]
+
+    async def exposures(self, item_ids: Sequence[str]) -> dict[str, Exposure]:
+        return {item_id: self.shown[item_id] for item_id in item_ids if item_id in self.shown}
 
     async def announce_catalogue(self, revision: int) -> None:
         self.catalogue_revision = max(self.catalogue_revision, revision)

@@ -65,9 +65,9 @@ def test_context_items_and_asked_exclusions_are_left_out():
 
 def test_a_report_names_some_of_what_was_dropped_to_those_who_ask():
     told = admit(asked(filter={"field": "price", "lt": 50}, diagnostics=True), VIEW).reports
-    assert {(report.rule, report.dropped, report.examples) for report in told} == {
-        ("unavailable", 2, ()), ("filter", 1, ("reel",)), ("purchased", 0, ()), ("context_items", 0, ()), ("exclude_items", 0, ()),
-    }  # fmt: skip
+    assert [(report.rule, report.dropped, report.examples) for report in told if report.dropped] == [
+        ("unavailable", 2, ()), ("filter", 1, ("reel",)),
+    ]  # fmt: skip
     assert not any(report.examples for report in admit(asked(filter={"field": "price", "lt": 50}), VIEW).reports)
 
 

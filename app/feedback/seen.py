@@ -1,0 +1,52 @@
+"""What counts as having been shown to somebody: the service's own slates, and what storefronts report beside them.
+
+A storefront that reports the slate it just got repeats what the service has counted; one that shows it again later does not.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from ulid import ULID
+
+from app.feedback.event import Event, taste_kind_of
+
+SEEN_HALF_LIFE_SECONDS = 7 * 86_400.0
+SEEN_DAYS = 56  # eight half-lives: what is older counts less than a two-hundredth
+MAX_SEEN = 500  # items of one subject
+SAME_SHOWING = timedelta(minutes=10)  # between the slate and the storefront's word that it was shown
+NO_ACT = ("impression", "dislike", "cart_remove")
+
+
+class Showing(NamedTuple):
+    item_id: str
+    at: datetime
+    user_id: str | None
+    session_id: str | None
+
+
+def showing_of(event: Event) -> Showing | None:
+    """None for an event that shows nothing new."""
+    if event.type != "impression" or repeats_slate(event):
+        return None
+    return Showing(event.item_id, event.occurred_at, event.user_id, event.session_id)
+
+
+def repeats_slate(event: Event) -> bool:
+    """The recommendation ids of the service say when the slate was made."""
+    try:
+        made_at = ULID.from_str(event.recommendation_id or "").timestamp
+    except ValueError:
+        return False
+    return event.occurred_at <= datetime.fromtimestamp(made_at, UTC) + SAME_SHOWING
+
+
+def act_of(event: Event) -> str:
+    """What an event does to the state of its item: purchase, like, dislike, other, or "" for nothing."""
+    kind = taste_kind_of(event.type, event.value)
+    if kind in ("purchase", "like", "dislike"):
+        return kind
+    if kind == "rating":
+        return "like"
+    return "" if kind in NO_ACT else "other"
