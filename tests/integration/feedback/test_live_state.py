@@ -179,6 +179,7 @@ async def test_an_event_during_a_rebuild_is_not_lost(shop: Shop, monkeypatch: py
 
 async def test_reads_and_writes_at_once_end_in_the_truth(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_state, "POSTGRES_SECONDS", 30.0)  # on a busy machine as well
+
     async def write(n: int) -> None:
         await shop.send(event(f"{n:02}", n))
         assert f"{n:02}" in await shop.ids()
