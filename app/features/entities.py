@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -37,5 +38,13 @@ def entities_of(item: Item) -> Iterator[tuple[str, str]]:
 
 def entity_keys(item: Item) -> Int64Array:
     """Different keys, rising."""
-    digests = [hashlib.blake2b(f"{r}\x1f{v}".encode(), digest_size=8).digest() for r, v in entities_of(item)]
-    return np.unique(np.frombuffer(b"".join(digests), np.int64))
+    return np.unique(np.frombuffer(b"".join(_digest(*entity) for entity in entities_of(item)), np.int64))
+
+
+def entities_by_key(item: Item) -> dict[int, tuple[str, str]]:
+    """The entities behind `entity_keys`."""
+    return {int.from_bytes(_digest(*entity), sys.byteorder, signed=True): entity for entity in entities_of(item)}
+
+
+def _digest(relation: str, value: str) -> bytes:
+    return hashlib.blake2b(f"{relation}\x1f{value}".encode(), digest_size=8).digest()

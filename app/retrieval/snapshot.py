@@ -105,6 +105,10 @@ class Snapshot:
         there = {TwoTowerSource.name, *(source.name for source in self._fixed_sources)}
         return tuple(name for name in LEARNABLE if name in there)
 
+    def source(self, name: str) -> CandidateSource | None:
+        """One of those that need no scenario table; None where the version has none of that name."""
+        return next((source for source in self._fixed_sources if source.name == name), None)
+
     def space(self, delta: Sequence[Item] = (), text_MT: Float32Array | None = None) -> ItemSpace:
         """Trained items plus new and changed ones. text_MT: encoded `item_text` of each delta item."""
         trained_M = np.asarray([self.row_of.get(item.item_id, -1) for item in delta], np.int64)

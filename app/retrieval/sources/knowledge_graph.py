@@ -6,6 +6,7 @@ Shapes: B users, N trained items, M delta items, E entities.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -23,6 +24,14 @@ from app.types import BoolArray, Float32Array, Int64Array
 BEAM = 100  # items of each shopper that a further step goes on from, so that it costs what the first one did
 
 
+class Link(NamedTuple):
+    """score: how much of the score of an item came from this row of the history over this entity."""
+
+    row: int
+    key: int  # see `features.entities`
+    score: float
+
+
 class KnowledgeGraphSource:
     """links: CSR [N, E], weight of each entity of an item. together: CSR [N, N], rows sum to 1 or 0. keys: int64 [E], rising.
 
@@ -35,6 +44,7 @@ class KnowledgeGraphSource:
 
     def __init__(self, fitted: Fitted) -> None:
         links_NE = fitted.csr("links")
+        self._links_NE = links_NE
         self._to_entity_NE = normalised_rows(links_NE)
         self._to_item_EN = normalised_rows(sparse.csr_array(links_NE.T))
         self._mass_E = np.asarray(links_NE.sum(0)).ravel()
@@ -74,6 +84,27 @@ class KnowledgeGraphSource:
         if allowed_R is not None:
             scores_BM[:, ~allowed_R[N:]] = -np.inf
         return merge(*found, *best(scores_BM, num, N + np.arange(scores_BM.shape[1])), num)
+
+    def links_between(self, users: UserBatch, space: ItemSpace, rows: Sequence[int]) -> list[list[Link]]:
+        """What led from the one user of the batch to each row in the first step, heaviest first; none to an item training never saw."""
+        mass_1N = normalised_rows(profile(users, space, self._decay))
+        past = mass_1N.indices
+        at_entity_LE = sparse.diags_array((1.0 - self._together) * mass_1N.data) @ self._to_entity_NE[past]
+        current = past if space.current_N is None else space.current_N[past]
+        trained = space.trained_rows(np.asarray(rows, np.int32)).tolist()
+        return [[] if row < 0 else self._links_to(row, at_entity_LE, current) for row in trained]
+
+    def _links_to(self, trained: int, at_entity_LE: sparse.csr_array, rows_L: Int64Array) -> list[Link]:
+        to_item_E = np.zeros(len(self._keys_E), np.float32)
+        of_item = self._links_NE[[trained]]
+        to_item_E[of_item.indices] = of_item.data / np.maximum(self._mass_E[of_item.indices], 1e-9)
+        entry, entity = at_entity_LE.nonzero()
+        scores = np.asarray(at_entity_LE[entry, entity]).ravel() * to_item_E[entity]
+        return [
+            Link(int(rows_L[entry[place]]), int(self._keys_E[entity[place]]), float(scores[place]))
+            for place in np.argsort(-scores, kind="stable").tolist()
+            if scores[place] > 0
+        ]
 
 
 def link(keys: Sequence[Int64Array], keys_E: Int64Array, weight_E: Float32Array) -> sparse.csr_array:

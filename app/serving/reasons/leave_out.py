@@ -1,0 +1,80 @@
+"""How much of an item's score is gone without a cause: the request is answered again without it, by the code that made the slate.
+
+Shapes: K items of the slate, X things left out, C candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from app.retrieval.candidates import Candidates
+from app.serving.live import LiveModel, LiveSnapshot
+from app.serving.ranking import Ranking, rank
+from app.serving.reasons.causes import Cause, without
+from app.serving.retrieve import retrieve_each, weights_of
+from app.serving.rules import Asked
+from app.types import BoolArray, Float32Array, Int64Array
+
+
+def shares_of_causes(
+    asked: Asked, live: LiveSnapshot, allowed_R: BoolArray, ranking: Ranking, rows_K: Int64Array,
+    causes: Sequence[Cause], num: int,
+) -> Float32Array:  # fmt: skip
+    """float32 [X, K], 0-1: the part of the score of each item that is gone without each cause. num: candidates to rank, as in the slate.
+
+    All versions of the request are retrieved as one batch; the rules, allowed_R, stay what they were.
+    """
+    assert live.model
+    if not causes:
+        return np.zeros((0, len(rows_K)), np.float32)
+    versions = [without(asked, cause) for cause in causes]
+    weights = [weights_of(version, live, live.model, asked.scenario) for version in versions]
+    found = retrieve_each(versions, live, allowed_R, asked.scenario, weights, num)
+    left = [
+        scores_at(rank(version, live.model, candidates), rows_K)
+        for version, candidates in zip(versions, found, strict=True)
+    ]
+    return _gone(scores_at(ranking, rows_K), np.stack(left))
+
+
+def shares_of_sources(
+    asked: Asked, model: LiveModel, ranking: Ranking, rows_K: Int64Array
+) -> tuple[list[str], Float32Array]:
+    """The sources and float32 [X, K], 0-1: the part of the score of each item that is gone without what the source said."""
+    found = ranking.candidates
+    place_K = np.flatnonzero(np.isin(found.rows_C, rows_K))
+    names = [name for name, rank_C in found.ranks.items() if rank_C[place_K].any()]
+    left = [scores_at(rank(asked, model, without_source(found, name)), rows_K) for name in names]
+    if not left:
+        return [], np.zeros((0, len(rows_K)), np.float32)
+    return names, _gone(scores_at(ranking, rows_K), np.stack(left))
+
+
+def without_source(found: Candidates, name: str) -> Candidates:
+    """The same candidates as if this source had not brought any."""
+    part_C = found.parts[name]
+    return replace(
+        found,
+        scores_C=found.scores_C - part_C,
+        ranks={**found.ranks, name: np.zeros_like(found.ranks[name])},
+        scores={**found.scores, name: np.full_like(found.scores[name], np.nan)},
+        parts={**found.parts, name: np.zeros_like(part_C)},
+    )
+
+
+def scores_at(ranking: Ranking, rows_K: Int64Array) -> Float32Array:
+    """float32 [K]; 0 for an item that is no candidate."""
+    place_of = {row: place for place, row in enumerate(ranking.candidates.rows_C.tolist())}
+    places = [place_of.get(row, -1) for row in rows_K.tolist()]
+    scores_K = np.zeros(len(rows_K), np.float32)
+    known_K = np.asarray(places, np.int64) >= 0
+    scores_K[known_K] = ranking.scores_C[np.asarray(places, np.int64)[known_K]]
+    return scores_K
+
+
+def _gone(whole_K: Float32Array, left_XK: Float32Array) -> Float32Array:
+    share_XK: Float32Array = np.clip(1.0 - left_XK / np.maximum(whole_K, 1e-9), 0.0, 1.0).astype(np.float32)
+    return share_XK

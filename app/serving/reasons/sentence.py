@@ -1,0 +1,86 @@
+"""From evidence to the one sentence a shopper reads: the strongest cause leads, and nothing is said that is not among the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.language.reason_texts import ReasonTexts, texts_for
+from app.serving.live import LiveSnapshot
+from app.serving.reasons.reason import Evidence, Reason
+from app.serving.rules import Asked
+
+CLEAR_SHARE = 0.15  # of one item of the history, from which on it stands for itself; below, for the taste it is part of
+CROWD = ("popular", "trending", "new", "editorial")  # sources that are a cause by themselves; the others only carry one
+TOGETHER = ("item_cf", "user_cf", "matrix_factorisation", "complements")  # what the same shoppers chose
+ALIKE = ("content", "knowledge_graph")  # what reads alike or has something in common
+CART = "cart"
+
+
+class Sentences:
+    """For one request: in its locale, with the titles of the items that its evidence names."""
+
+    def __init__(self, asked: Asked, live: LiveSnapshot) -> None:
+        profile = asked.state.profile
+        self._texts: ReasonTexts = texts_for(asked.request.context.get("locale"), profile.locale if profile else None)
+        self._asked, self._live = asked, live
+
+    def reason(self, item_id: str, evidence: Sequence[Evidence]) -> Reason:
+        lead = leading(evidence)
+        if lead is None:
+            return Reason(self._texts.say("source", "other"), tuple(evidence))
+        text = self._text(item_id, lead, evidence)
+        common = next((e for e in evidence if e.kind == "attribute" and e.item_id == lead.item_id), None)
+        if common is not None and common.attribute and common.value and lead.kind in ("history", "context"):
+            text = self._texts.add_common(text, common.attribute, common.value)
+        rest = sorted((e for e in evidence if e is not lead), key=lambda e: -e.share)
+        return Reason(text, (lead, *rest))
+
+    def _text(self, item_id: str, lead: Evidence, evidence: Sequence[Evidence]) -> str:
+        if lead.kind in ("history", "context"):
+            return self._of_item(item_id, lead, evidence)
+        if lead.kind == "taste":
+            example = next((e for e in evidence if e.kind == "history" and e.event != "dislike"), None)
+            return self._titled("taste", "example", example.item_id if example else None)
+        key = lead.source or lead.rule or ("words" if lead.words else "untitled")
+        return self._texts.say(lead.kind, key, words=lead.words or "")
+
+    def _of_item(self, item_id: str, lead: Evidence, evidence: Sequence[Evidence]) -> str:
+        if lead.item_id == item_id:
+            return self._texts.say("again", lead.event or "other")
+        if lead.kind == "history":
+            return self._titled("history", lead.event or "other", lead.item_id)
+        return self._titled("context", self._way(evidence), lead.item_id)
+
+    def _way(self, evidence: Sequence[Evidence]) -> str:
+        """How a viewed item led here: by the source that carried most."""
+        if self._asked.scenario.name == CART or len(self._asked.request.context_items) > 1:
+            return CART
+        source = max((e for e in evidence if e.source), key=lambda e: e.share, default=None)
+        if source is None:
+            return "viewed"
+        return "together" if source.source in TOGETHER else "similar" if source.source in ALIKE else "viewed"
+
+    def _titled(self, group: str, key: str, item_id: str | None) -> str:
+        item = self._live.catalogue.item(item_id) if item_id else None
+        title = item.title if item else None
+        if not title or not title.strip():
+            return self._texts.say(group, "untitled")
+        return self._texts.say(group, key, title=title)
+
+
+def leading(evidence: Sequence[Evidence]) -> Evidence | None:
+    """The rule that put it there, else the strongest cause. None: nothing that may be told as one."""
+    rule = next((e for e in evidence if e.kind == "rule" and e.share == 1.0), None)
+    if rule is not None:
+        return rule
+    one = _strongest(evidence, "history", "context", "profile")
+    taste = _strongest(evidence, "taste")
+    crowd = max((e for e in evidence if e.source in CROWD), key=lambda e: e.share, default=None)
+    if taste is not None and (one is None or (one.share < CLEAR_SHARE and one.share < taste.share)):
+        one = taste
+    return max((e for e in (one, crowd) if e is not None), key=lambda e: e.share, default=None)
+
+
+def _strongest(evidence: Sequence[Evidence], *kinds: str) -> Evidence | None:
+    able = (e for e in evidence if e.kind in kinds and e.event != "dislike")
+    return max(able, key=lambda e: e.share, default=None)
