@@ -14,6 +14,7 @@ from app.retrieval.candidates import Candidates
 from app.serving.fallback import Pick
 from app.serving.live import LiveSnapshot
 from app.serving.ranking import Ranking
+from app.serving.reasons.reason import Reason
 from app.serving.rules import Admission, Asked, examples_of
 from app.serving.slate import RuleReport
 from app.types import BoolArray, Float32Array, Int64Array
@@ -52,7 +53,8 @@ class Pool:
 class Draft:
     """candidates: source -> how many of them the fused list holds. reports: what each rule did, in order. pins: 1-based position ->
     what stands there; picks: all the other places, in order, and after `place_pins` the whole slate. reserve: rows that rotation
-    may show. promoted_R: bool [R] of each promotion: what it matches. caps_hold: until there is nothing else to show."""
+    may show. promoted_R: bool [R] of each promotion: what it matches. caps_hold: until there is nothing else to show. reasons: row ->
+    why it stands, where that was asked for."""
 
     asked: Asked
     live: LiveSnapshot
@@ -69,6 +71,7 @@ class Draft:
     fallbacks: list[str] = field(default_factory=list)
     reports: list[RuleReport] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
+    reasons: Mapping[int, Reason] = field(default_factory=dict)
 
     @property
     def num_open(self) -> int:

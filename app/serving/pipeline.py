@@ -25,6 +25,7 @@ from app.serving.draft import Draft as Draft
 from app.serving.filling import FindScenario, Outside, fill_up, find_matching
 from app.serving.live import LiveSnapshot
 from app.serving.ranking import rank
+from app.serving.reasons.explain import explain
 from app.serving.retrieve import retrieve, weights_of
 from app.serving.rules import Asked, admit
 
@@ -71,6 +72,14 @@ def complete_slate(
         explore(draft, exposures or {})
     place_pins(draft)
     draft.timings_ms["composition"] += _since(begin)
+
+
+def explain_slate(draft: Draft) -> None:
+    """Why each pick is there; for a finished slate."""
+    begin = perf_counter()
+    asked, num = draft.asked, max(NUM_RANKED, draft.asked.n)
+    draft.reasons = explain(asked, draft.live, draft.admission.allowed_R, draft.ranking, draft.picks, num)
+    draft.timings_ms["reasons"] = _since(begin)
 
 
 def _since(begin: float) -> float:

@@ -27,7 +27,7 @@ from app.scenarios.registry import ScenarioRegistry
 from app.scenarios.scenario import Scenario
 from app.serving.follower import Follower
 from app.serving.live import Live, LiveSnapshot
-from app.serving.pipeline import Draft, complete_slate, draft_slate
+from app.serving.pipeline import Draft, complete_slate, draft_slate, explain_slate
 from app.serving.profiles import ProfileTexts
 from app.serving.rules import Asked
 from app.serving.slate import Diagnostics, Slate, SlateItem, SlateRequest
@@ -77,6 +77,8 @@ class Recommender:
             trending = await self._trending(scenario.name) if draft.is_short else []
             exposures = await self._exposures(draft) if draft.explores else {}
             await self._in_thread(complete_slate, draft, trending, self._scenario_or_none, exposures)
+        if request.reasons:
+            await self._in_thread(explain_slate, draft)
         draft.timings_ms |= {"state": round(state_ms, 3), "total": round((perf_counter() - begin) * 1e3, 3)}
 
         slate = make_slate(draft, tuple(degraded))
@@ -141,6 +143,7 @@ def make_slate(draft: Draft, degraded: tuple[str, ...]) -> Slate:
             explored=pick.is_explored,
             propensity=pick.propensity,
             fields=shown.get(item_id, {}),
+            reason=draft.reasons.get(pick.row),
         )
         for position, (item_id, pick) in enumerate(zip(item_ids, draft.picks, strict=True), start=1)
     )

@@ -9,7 +9,7 @@ from app.features.entities import entities_by_key
 from app.retrieval.candidates import Candidates
 from app.retrieval.sources import KnowledgeGraphSource
 from app.retrieval.sources.knowledge_graph import Link
-from app.serving.live import LiveModel, LiveSnapshot
+from app.serving.live import LiveSnapshot
 from app.serving.reasons.reason import Evidence
 from app.serving.retrieve import fold
 from app.serving.rules import Asked
