@@ -88,7 +88,7 @@ class KnowledgeGraphSource:
     def links_between(self, users: UserBatch, space: ItemSpace, rows: Sequence[int]) -> list[list[Link]]:
         """What led from the one user of the batch to each row in the first step, heaviest first; none to an item training never saw."""
         mass_1N = normalised_rows(profile(users, space, self._decay))
-        past = mass_1N.indices
+        past = mass_1N.indices.astype(np.int64)
         at_entity_LE = sparse.diags_array((1.0 - self._together) * mass_1N.data) @ self._to_entity_NE[past]
         current = past if space.current_N is None else space.current_N[past]
         trained = space.trained_rows(np.asarray(rows, np.int32)).tolist()

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from app.catalogue.item import Item
 from app.features.entities import entities_by_key
 from app.retrieval.candidates import Candidates
-from app.retrieval.sources import KnowledgeGraphSource
-from app.retrieval.sources.knowledge_graph import Link
+from app.retrieval.sources.knowledge_graph import KnowledgeGraphSource, Link
 from app.serving.live import LiveSnapshot
 from app.serving.reasons.reason import Evidence
 from app.serving.retrieve import fold

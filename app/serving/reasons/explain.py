@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.retrieval.sources import KnowledgeGraphSource
+from app.retrieval.sources.knowledge_graph import KnowledgeGraphSource
 from app.serving.fallback import Pick
 from app.serving.live import LiveSnapshot
 from app.serving.ranking import Ranking
