@@ -16,7 +16,7 @@ from app.serving.live import LiveSnapshot
 from app.serving.ranking import Ranking
 from app.serving.reasons.attributes import common_attributes
 from app.serving.reasons.causes import item_causes, other_causes
-from app.serving.reasons.leave_out import shares_of_causes, shares_of_sources
+from app.serving.reasons.leave_out import scores_at, shares_of_causes, shares_of_sources
 from app.serving.reasons.reason import Evidence, Reason
 from app.serving.reasons.sentence import Sentences
 from app.serving.reasons.shortlist import shortlist
@@ -25,6 +25,7 @@ from app.types import BoolArray, Int64Array
 
 MIN_SHARE = 0.01  # of evidence that is worth telling
 MAX_OF_A_KIND = 3  # pieces of evidence, per item
+BOOST = "boost"
 PLACING_RULES = ("pin", "promotion", "exploration")  # an item stands there because of them, whatever its score
 GRAPH = KnowledgeGraphSource.name
 Found = dict[int, list[Evidence]]
@@ -40,6 +41,7 @@ def explain(
     if ranking is not None and len(rows_K):
         _add_causes(found, asked, live, allowed_R, ranking, rows_K, num)
         _add_sources(found, asked, live, ranking, rows_K)
+    _add_boosts(found, ranking, picks)
     for pick in picks:
         if not found[pick.row]:
             found[pick.row] = [Evidence("source", 1.0, source=name) for name in pick.sources[:1]]
@@ -81,6 +83,16 @@ def _add_sources(found: Found, asked: Asked, live: LiveSnapshot, ranking: Rankin
     of_graph = {row: share for row, share in of_graph.items() if share >= MIN_SHARE}
     for row, attribute in common_attributes(asked, live, ranking.candidates, of_graph).items():
         found[row] += _strongest([attribute])
+
+
+def _add_boosts(found: Found, ranking: Ranking | None, picks: Sequence[Pick]) -> None:
+    """The part of a raised score that is the boost's."""
+    boosted = [pick for pick in picks if BOOST in pick.rules and pick.score > 0]
+    if ranking is None or not boosted:
+        return
+    scores = scores_at(ranking, np.asarray([pick.row for pick in boosted], np.int64))
+    for pick, score in zip(boosted, scores.tolist(), strict=True):
+        found[pick.row] += _strongest([Evidence("rule", round(1.0 - score / pick.score, 4), rule=BOOST)])
 
 
 def _strongest(evidence: list[Evidence]) -> list[Evidence]:

@@ -9,7 +9,11 @@ from app.serving.live import LiveSnapshot
 from app.serving.reasons.reason import Evidence, Reason
 from app.serving.rules import Asked
 
-CLEAR_SHARE = 0.15  # of one item of the history, from which on it stands for itself; below, for the taste it is part of
+CLEAR_SHARE = (
+    0.1  # of one item of the history, from which on it stands for itself; below, for the taste it is part of …
+)
+CLEAR_LEAD, LEAST_LEADING = 1.5, 0.04  # … unless it has so many times the share of the next, and not too little
+CROWD_SHARE = 0.1  # of what is popular or new: less brought the item no further
 CROWD = ("popular", "trending", "new", "editorial")  # sources that are a cause by themselves; the others only carry one
 TOGETHER = ("item_cf", "user_cf", "matrix_factorisation", "complements")  # what the same shoppers chose
 ALIKE = ("content", "knowledge_graph")  # what reads alike or has something in common
@@ -25,7 +29,7 @@ class Sentences:
         self._asked, self._live = asked, live
 
     def reason(self, item_id: str, evidence: Sequence[Evidence]) -> Reason:
-        lead = leading(evidence)
+        lead = leading(evidence, item_id)
         if lead is None:
             return Reason(self._texts.say("source", "other"), tuple(evidence))
         text = self._text(item_id, lead, evidence)
@@ -39,7 +43,7 @@ class Sentences:
         if lead.kind in ("history", "context"):
             return self._of_item(item_id, lead, evidence)
         if lead.kind == "taste":
-            example = next((e for e in evidence if e.kind == "history" and e.event != "dislike"), None)
+            example = _strongest([e for e in evidence if e.item_id != item_id], "history")
             return self._titled("taste", "example", example.item_id if example else None)
         key = lead.source or lead.rule or ("words" if lead.words else "untitled")
         return self._texts.say(lead.kind, key, words=lead.words or "")
@@ -68,17 +72,26 @@ class Sentences:
         return self._texts.say(group, key, title=title)
 
 
-def leading(evidence: Sequence[Evidence]) -> Evidence | None:
-    """The rule that put it there, else the strongest cause. None: nothing that may be told as one."""
+def leading(evidence: Sequence[Evidence], item_id: str = "") -> Evidence | None:
+    """The rule that put it there, else the strongest cause. None: nothing that may be told as one. item_id: the item shown."""
     rule = next((e for e in evidence if e.kind == "rule" and e.share == 1.0), None)
     if rule is not None:
         return rule
     one = _strongest(evidence, "history", "context", "profile")
     taste = _strongest(evidence, "taste")
     crowd = max((e for e in evidence if e.source in CROWD), key=lambda e: e.share, default=None)
-    if taste is not None and (one is None or (one.share < CLEAR_SHARE and one.share < taste.share)):
+    if crowd is not None and crowd.share < CROWD_SHARE:
+        crowd = None
+    if taste is not None and (one is None or not (one.item_id == item_id or _stands_out(one, evidence))):
         one = taste
     return max((e for e in (one, crowd) if e is not None), key=lambda e: e.share, default=None)
+
+
+def _stands_out(one: Evidence, evidence: Sequence[Evidence]) -> bool:
+    if one.kind != "history" or one.share >= CLEAR_SHARE:
+        return True
+    next_share = max((e.share for e in evidence if e.kind == one.kind and e is not one), default=0.0)
+    return one.share >= max(LEAST_LEADING, CLEAR_LEAD * next_share)
 
 
 def _strongest(evidence: Sequence[Evidence], *kinds: str) -> Evidence | None:

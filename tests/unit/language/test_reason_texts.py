@@ -64,7 +64,7 @@ def test_a_title_is_passed_as_it_is_on_one_line(title: str, shown: str) -> None:
 
 def test_an_unknown_key_is_said_in_general() -> None:
     assert ENGLISH.say("history", "bookmark", title="Pan") == "Because of your interest in “Pan”"
-    assert ENGLISH.say("source", "two_tower") == "A suggestion for this page"
+    assert ENGLISH.say("source", "two_tower") == "Chosen for this page"
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,18 @@
 """Which evidence a sentence tells of."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.serving.reasons.reason import Evidence
-from app.serving.reasons.sentence import CLEAR_SHARE, leading
+from app.serving.reasons.sentence import CLEAR_SHARE, CROWD_SHARE, LEAST_LEADING, leading
 
 CLICK = Evidence("history", 0.4, item_id="pan", event="click")
 FAINT = Evidence("history", CLEAR_SHARE / 2, item_id="pot", event="view")
+FAINT_TOO = Evidence("history", CLEAR_SHARE / 4, item_id="rod", event="view")
+TRACE = Evidence("history", LEAST_LEADING / 2, item_id="lid", event="view")
+VIEWED = Evidence("context", CLEAR_SHARE / 2, item_id="bowl")
+UNPOPULAR = Evidence("source", CROWD_SHARE / 2, source="popular")
 TASTE = Evidence("taste", 0.9)
 POPULAR = Evidence("source", 0.3, source="popular")
 TOWER = Evidence("source", 0.8, source="two_tower")
@@ -20,7 +26,11 @@ PROFILE = Evidence("profile", 0.5)
     ("evidence", "lead"),
     [
         ([CLICK, TASTE, TOWER], CLICK),
-        ([FAINT, TASTE, TOWER], TASTE),
+        ([FAINT, FAINT_TOO, TASTE, TOWER], FAINT),
+        ([FAINT, replace(FAINT, item_id="rod"), TASTE, TOWER], TASTE),
+        ([TRACE, TASTE], TASTE),
+        ([VIEWED, TASTE], VIEWED),
+        ([UNPOPULAR, TOWER], None),
         ([FAINT, TOWER], FAINT),
         ([FAINT, POPULAR], POPULAR),
         ([CLICK, POPULAR], CLICK),
@@ -34,3 +44,8 @@ PROFILE = Evidence("profile", 0.5)
 )
 def test_the_strongest_cause_leads(evidence: list[Evidence], lead: Evidence | None) -> None:
     assert leading(evidence) == lead
+
+
+def test_an_item_that_was_seen_before_says_so_however_faint() -> None:
+    assert leading([TRACE, TASTE], "lid") == TRACE
+    assert leading([TRACE, TASTE], "pan") == TASTE
