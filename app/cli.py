@@ -157,7 +157,7 @@ def evaluate(
     limit_threads(settings.num_threads, default=all_cores())
     from app.evaluating import run_ablation, run_evaluation
     from app.learning.evaluation.evaluate import MODELS, EvaluateConfig
-    from app.learning.training import TrainingConfig
+    from app.learning.training_config import TrainingConfig
 
     config = EvaluateConfig(
         protocol=protocol,

@@ -20,7 +20,7 @@ from app.learning.calibration_fit import CALIBRATED_RANKS, fit_calibration
 from app.learning.checkpoint import Checkpoints
 from app.learning.dataset import Interactions
 from app.learning.evaluation.metrics import hits, per_user
-from app.learning.evaluation.rank import Ask, Ranker, asks_of
+from app.learning.evaluation.rank import WHOLE_SHOP, Ask, Ranker, asks_of
 from app.learning.fusion_cases import CaseTable
 from app.learning.fusion_fit import fit_fusion
 from app.learning.guard import Guarded, event_cases, guard, split_cases
@@ -31,7 +31,8 @@ from app.learning.separate import separate_tower
 from app.learning.sources import DEFAULTS, Parameters, fit_sources, tune_sources
 from app.learning.sources.judge import Judge
 from app.learning.splits import Protocol, Repeats, Split, validation_cut
-from app.learning.training import Trainer, TrainingConfig, tower_config
+from app.learning.training import Trainer, tower_config
+from app.learning.training_config import TrainingConfig
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
 from app.retrieval.calibration import Calibration
@@ -102,7 +103,8 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     past = inner.train
     base = assemble(past, inputs, config, Choices(0), TowerRunner(towers), {}, {})
     ranker = Ranker(base, past, inputs)
-    judge = Judge.of_split(ranker, inner, config.repeats, repeats_judge(ranker, data, inner, config))
+    again = repeats_judge(ranker, data, inner, config)
+    judge = Judge.of_split(ranker, inner, config.repeats, again, split_cases(inner))
     base = replace(base, fitted=tune_sources(past, inputs, judge, progress))
 
     score = _towers_score(base, inner, inputs, config)
@@ -184,7 +186,7 @@ def repeats_judge(ranker: Ranker, data: Interactions, inner: Split, config: FitC
 
 def _calibrated(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig) -> Calibration:
     """Chance of a hit by score, on the cases the fusion was fitted on."""
-    asks, targets, log = asks_of(inner), list(inner.targets), inner.train
+    asks, targets, log = asks_of(inner, WHOLE_SHOP), list(inner.targets), inner.train
     by_event = config.fusion_cases == "next_event" and config.protocol == "temporal"
     if by_event:
         asks, targets = _next_events(data, inner, config)
@@ -201,7 +203,7 @@ def fit_fusion_on(
 
     The whole shop's weights on one slate per user, judged by all that is wanted anywhere; a scenario's on the slates of the
     users who want something there, judged by that. Next events know their scenario: there the two are the same cases."""
-    asks, targets, log = asks_of(inner), list(inner.targets), inner.train
+    asks, targets, log = asks_of(inner, WHOLE_SHOP), list(inner.targets), inner.train
     by_event = config.fusion_cases == "next_event" and config.protocol == "temporal"
     if by_event:
         asks, targets = _next_events(data, inner, config)

@@ -1,5 +1,6 @@
 """The guard against negative transfer: per scenario, is the shared tower enough, does the adapter help, or is a tower of its own
-better? Decided on the validation cut, with a margin, because a scenario's few users are noisy.
+better? Decided on the validation cut: for the shop by all cases together, for a scenario with a margin, because its few users
+are noisy.
 
 Shapes: U cases of a scenario, K list length.
 """
@@ -21,7 +22,7 @@ from app.learning.inputs import Inputs
 from app.learning.next_events import Cases
 from app.learning.separate import PASSES, separate_tower
 from app.learning.splits import Repeats, Split
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.model.runner import TowerRunner
 from app.retrieval.scenario_table import ScenarioTable
 from app.retrieval.snapshot import Snapshot
@@ -94,8 +95,8 @@ def guard(
             TwoTowerSource(runner, replace(plain, towers={plain.row(name): name}))
         )
     both = {option: values[option] for option in ("adapter", "shared")}
-    default, _ = choose(both, "adapter")
-    _, choices = choose({default: values[default]} | values, default)
+    default = pooled(both, "shared")
+    choices = choose({default: values[default]} | values, default)
     kept = {name: deltas[name] for name, choice in choices.items() if choice == "separate"}
     transfer = Transfer(choices, default)  # type: ignore[arg-type]
     weights, tried = _prior_weights(snapshot, transfer, kept, probes, ranker.table)
@@ -134,17 +135,23 @@ class _Probe:
         return per_user(topk_UK, self._targets)["ndcg@10"]
 
 
-def choose(values: Mapping[Key, Values], default: Key) -> tuple[Key, dict[str, Key]]:
-    """The option for the whole, and for each scenario of `values[default]`.
+def pooled(values: Mapping[Key, Values], simplest: Key) -> Key:
+    """The option for the whole shop: the best mean over all cases, the simplest one where no other gains MARGIN on it.
 
-    Another option takes the place of the default over all cases, or in one scenario, only where its gain is over MARGIN and the
-    95 % paired bootstrap interval of the gain lies above zero.
+    One of them must serve, so there is no interval to exclude: what is likelier better is chosen. Options that were not tried in
+    every scenario are left out.
     """
-    everywhere = [option for option in values if values[option].keys() == values[default].keys()]
-    together = {option: np.concatenate(list(values[option].values())) for option in everywhere}
-    overall = _best(together, default)
-    return overall, {
-        name: _best({option: of[name] for option, of in values.items() if name in of}, overall)
+    everywhere = [option for option in values if values[option].keys() == values[simplest].keys()]
+    means = {option: float(np.concatenate(list(values[option].values())).mean()) for option in everywhere}
+    best = max(everywhere, key=lambda option: means[option])
+    return best if means[best] > (1 + MARGIN) * means[simplest] else simplest
+
+
+def choose(values: Mapping[Key, Values], default: Key) -> dict[str, Key]:
+    """The option for each scenario of `values[default]`: another than the default only where its gain is over MARGIN and the 95 %
+    paired bootstrap interval of the gain lies above zero."""
+    return {
+        name: _best({option: of[name] for option, of in values.items() if name in of}, default)
         for name in values[default]
     }
 
@@ -192,7 +199,8 @@ def _prior_weights(
         for weight in PRIOR_WEIGHTS:
             boosts = {row: weight * runner.temperature * snapshot.prior_SN[row]} if weight else {}
             tried[weight][name] = probe.ndcg_of(TwoTowerSource(runner, replace(chosen, boosts=boosts)), vectors)
-    default, weights = choose(tried, 0.0)
+    default = pooled(tried, 0.0)
+    weights = choose(tried, default)
     return {name: weights.get(name, default) for name in snapshot.manifest.scenarios if name}, tried
 
 

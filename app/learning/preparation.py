@@ -16,7 +16,7 @@ from app.learning.checkpoint import Checkpoints, RunRecord, key_of
 from app.learning.dataset import EventLog
 from app.learning.jobs import Job
 from app.learning.run import Material, RetrainDeps, retrain
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.learning.worker import Training
 from app.release.version import ArtifactStore, VersionStore
 from app.scenarios.defaults import READY_MADE

@@ -32,8 +32,8 @@ from app.learning.gate import Ruling, rule
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.jobs import Job
 from app.learning.splits import Split, temporal
-from app.learning.training import TrainingConfig
-from app.learning.warm_start import continue_from, fits, reweighed
+from app.learning.training_config import TrainingConfig
+from app.learning.warm_start import continue_from, fits, retuned
 from app.release.version import ModelVersion
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.scenario import Scenario
@@ -112,9 +112,9 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
     holdout = temporal(data)
     if warm is not None and live is not None:
         tell, past = _stage("fit on the past", progress), holdout.train
-        trial = continue_from(live[1], past, inputs, config, tell, reweighed(live[1], past, inputs, config, tell))
+        trial = continue_from(live[1], past, inputs, config, tell, retuned(live[1], past, inputs, config, tell))
         tell = _stage("fit on everything", progress)
-        final = continue_from(live[0], data, inputs, config, tell, reweighed(live[1], data, inputs, config, tell))
+        final = continue_from(live[0], data, inputs, config, tell, retuned(live[1], data, inputs, config, tell))
     else:
         choices, towers = tune(holdout.train, inputs, config, _stage("tune", progress))
         trial = extend(towers, holdout.train, inputs, config, choices, _stage("fit on the past", progress))

@@ -15,8 +15,10 @@ from app.features.texts import PROMPT_VERSION
 from app.learning.dataset import Interactions
 from app.learning.evaluation.rank import Ranker
 from app.learning.fit import Choices, FitConfig, assemble, fit_fusion_on
+from app.learning.guard import split_cases
 from app.learning.inputs import Inputs
-from app.learning.sources import fit_sources
+from app.learning.sources import Parameters, fit_sources, retune_sources
+from app.learning.sources.judge import Judge
 from app.learning.splits import MAX_VALIDATION_USERS, temporal_at
 from app.learning.training import Trainer
 from app.learning.windows import Windows, windows
@@ -28,7 +30,7 @@ from app.retrieval.snapshot import Snapshot
 from app.types import Progress
 
 EPOCHS, RATE = 4, 0.3  # passes over the new events, and the learning rate against a full training's
-MIN_USERS = 100  # judged users below which new fusion weights would be chance
+MIN_USERS = 100  # judged users below which a new tuning would be chance
 REPLAYED = 1.0  # windows of older events for each window of new ones: without them the towers forget
 
 
@@ -67,20 +69,47 @@ def fits(manifest: Manifest, encoder_key: str) -> bool:
     return manifest.encoder == encoder_key and manifest.prompt_version == PROMPT_VERSION
 
 
-def reweighed(
-    trial: Snapshot, data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress
-) -> Fusion | None:
-    """Fusion weights by what happened after the trial's past, which none of its parts has seen; None where that is too little.
+@dataclass(frozen=True, slots=True)
+class Retuned:
+    """What an increment tunes anew. sources: parameters of some."""
 
-    Of all that was tuned the weights age fastest: what is popular counts for more before Christmas.
+    sources: Parameters
+    fusion: Fusion
+
+
+def retuned(
+    trial: Snapshot, data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress
+) -> Retuned | None:
+    """Half-lives, decays and fusion weights by what happened after the trial's past, which none of its parts has seen; None where
+    that is too little.
+
+    Of all that was tuned these age fastest: what was chosen lately counts for more before Christmas.
     """
     inner = temporal_at(data, newest(trial), config.repeats).sampled(MAX_VALIDATION_USERS, config.training.seed)
     if len(inner.users) < MIN_USERS:
         return None
+    judge = Judge(Ranker(trial, data, inputs), inner, config.repeats, split_cases(inner))
+    sources = retune_sources(trial.fitted, in_rows_of(trial, inner.train), inputs, judge, progress)
+    trial = replace(trial, fitted={**trial.fitted, **sources})
     fusion, report = fit_fusion_on(Ranker(trial, data, inputs), data, inner, config)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in report.items())
     progress("weigh sources", 1.0, f"NDCG@10 of {len(inner.users)} users since: {figures}")
-    return fusion
+    return Retuned({name: fitted.parameters for name, fitted in sources.items()}, fusion)
+
+
+def in_rows_of(snapshot: Snapshot, data: Interactions) -> Interactions:
+    """The events on items that the snapshot was trained with, numbered as its arrays are; an unknown scenario is the whole shop."""
+    scenarios = {name: row for row, name in enumerate(snapshot.manifest.scenarios)}
+    item_N = np.asarray([snapshot.row_of.get(item_id, -1) for item_id in data.item_ids], np.int32)
+    scenario_S = np.asarray([scenarios.get(name, 0) for name in data.scenarios], np.int32)
+    known = data.where(item_N[data.item_E] >= 0)
+    return replace(
+        known,
+        item_ids=list(snapshot.item_ids),
+        scenarios=list(snapshot.manifest.scenarios),
+        item_E=item_N[known.item_E],
+        scenario_E=scenario_S[known.scenario_E],
+    )
 
 
 def newest(snapshot: Snapshot) -> float:
@@ -95,15 +124,15 @@ def continue_from(
     inputs: Inputs,
     config: FitConfig,
     progress: Progress,
-    fusion: Fusion | None = None,
+    tuned: Retuned | None = None,
 ) -> Snapshot:
     """The towers learn from the events that are newer than the snapshot's, the other sources are fitted anew, which is cheap; what
-    was tuned stays as it was, but for the fusion if another is given. inputs: encoded with the snapshot's vocabulary."""
+    was tuned stays as it was, but for what is given anew. inputs: encoded with the snapshot's vocabulary."""
     held = snapshot.manifest
     choices = Choices(
         epochs=int(held.training.get("epochs", 0)),  # type: ignore[arg-type]
-        sources=held.sources,
-        fusion=fusion or snapshot.fusion,
+        sources={**held.sources, **tuned.sources} if tuned else held.sources,
+        fusion=tuned.fusion if tuned else snapshot.fusion,
         transfer=snapshot.transfer,
         calibration=snapshot.calibration,
         report={"continued_from": snapshot.version},

@@ -25,11 +25,12 @@ Neighbours = tuple[Int64Array, Float32Array]  # rows [B, K] with -1 tail, scores
 class VectorIndex:
     """Source: HNSW, Malkov & Yashunin 2018; checked against exact search when built (`recall`)."""
 
-    def __init__(self, vectors_ND: Float32Array) -> None:
-        """vectors_ND: unit rows float32; kept by reference (may be memory-mapped)."""
+    def __init__(self, vectors_ND: Float32Array, exact: bool = False) -> None:
+        """vectors_ND: unit rows float32; kept by reference (may be memory-mapped). exact: flat however many there are, for an index
+        that is asked a few times: HNSW over 100,000 vectors takes minutes to build."""
         self.vectors_ND = vectors_ND
         N, D = vectors_ND.shape
-        self.kind: Literal["flat", "hnsw"] = "flat" if N <= EXACT_BELOW else "hnsw"
+        self.kind: Literal["flat", "hnsw"] = "flat" if exact or N <= EXACT_BELOW else "hnsw"
         if self.kind == "flat":
             self._index = faiss.IndexFlatIP(D)
         else:

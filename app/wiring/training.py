@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from app.learning.checkpoint import Checkpoints
 from app.learning.preparation import Preparation
 from app.learning.run import STAGES
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.learning.worker import Worker, WorkerDeps
 from app.settings import Settings
 from app.wiring.encoding import artifacts_of, open_encoder

@@ -35,8 +35,8 @@ from app.learning.evaluation.rank import Ranker
 from app.learning.fit import FitConfig, extend, tune
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.splits import Split, temporal, temporal_at
-from app.learning.training import TrainingConfig
-from app.learning.warm_start import continue_from, reweighed
+from app.learning.training_config import TrainingConfig
+from app.learning.warm_start import continue_from, retuned
 from app.retrieval.snapshot import Snapshot
 from app.types import Float32Array, Json, no_progress
 
@@ -92,7 +92,7 @@ class Contest:
     def ndcg(self, snapshot: Snapshot, split: Split, source: str | None = None) -> Float32Array:
         """Of each user: of the service's slate, or of one source alone."""
         weights = {source: 1.0} if source else None
-        topk_UK = Ranker(snapshot, self._whole, self._inputs).rank(split, 10, "exclude", weights=weights)
+        topk_UK = Ranker(snapshot, self._whole, self._inputs).rank(split, 10, "exclude", weights=weights, anywhere=True)
         return np.asarray(per_user(topk_UK, split.targets)["ndcg@10"], np.float32)
 
     def fitted(self, at: float) -> tuple[Model, float]:
@@ -112,8 +112,8 @@ class Contest:
         data, inputs = self._known(at, model.final)
 
         def step(snapshot: Snapshot, seen: Interactions) -> Snapshot:
-            fusion = reweighed(model.trial, seen, inputs, self.config, tell)
-            return continue_from(snapshot, seen, inputs, self.config, tell, fusion)
+            tuned = retuned(model.trial, seen, inputs, self.config, tell)
+            return continue_from(snapshot, seen, inputs, self.config, tell, tuned)
 
         return timed(lambda: Model(step(model.final, data), step(model.trial, temporal(data).train)))
 

@@ -25,7 +25,7 @@ from app.learning.evaluation.slices import MIN_SLICE_USERS, new_items, strangers
 from app.learning.fit import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.splits import Protocol, Repeats, Split, split
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.scenarios.defaults import READY_MADE
 from app.types import Json, Progress
 

@@ -24,6 +24,7 @@ from app.scenarios.scenario import Scenario
 from app.types import BoolArray, Float32Array, Int64Array
 
 BATCH = 256
+WHOLE_SHOP = 0  # scenario row
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,10 @@ class Ranker:
 
         weights: of the sources; none given: as learned for the scenario. scenario: the one asked for; none given: the one each
         user was last seen in. candidates_N: items that may be shown; none given: those with training events. anywhere: the slate
-        will be judged by what is wanted in any scenario, so it is fused by the whole shop's weights, which were fitted on that.
+        will be judged by what is wanted in any scenario, so it is asked for in the whole shop, whose weights were fitted on that.
         """
         allowed_R = self.allowed(split) if candidates_N is None else self._allowed(candidates_N)
+        scenario = WHOLE_SHOP if anywhere else scenario
         return self.fused(split.train, asks_of(split, scenario), num, repeats, allowed_R, weights, anywhere)
 
     def fused(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from app.learning.dataset import Interactions
@@ -46,6 +46,11 @@ FITTERS: Mapping[str, Fitter] = {
     "popular": popular,
     "repeat": repeat,
 }
+RETUNED: Mapping[str, Callable[[Fitted, Interactions, Inputs, Judge], Fitted]] = {
+    "item_cf": item_cf.retune,
+    "matrix_factorisation": matrix_factorisation.retune,
+    "popular": popular.retune,
+}
 DEFAULTS: Parameters = {name: fitter.DEFAULTS for name, fitter in FITTERS.items()}
 
 
@@ -58,6 +63,15 @@ def tune_sources(data: Interactions, inputs: Inputs, judge: Judge, progress: Pro
         note = f"{name} in {time.monotonic() - started:.1f} s: {dict(tuned[name].parameters)}"
         progress("tune sources", done / len(FITTERS), note)
     return tuned
+
+
+def retune_sources(
+    fitted: Mapping[str, Fitted], data: Interactions, inputs: Inputs, judge: Judge, progress: Progress
+) -> dict[str, Fitted]:
+    """Those of `fitted` whose parameters age, with parameters searched anew as far as that is cheap. data: what they were fitted on."""
+    found = {name: retune(fitted[name], data, inputs, judge) for name, retune in RETUNED.items() if name in fitted}
+    progress("tune sources", 1.0, ", ".join(f"{name} {dict(source.parameters)}" for name, source in found.items()))
+    return found
 
 
 def fit_sources(data: Interactions, inputs: Inputs, parameters: Parameters) -> dict[str, Fitted]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def tune(data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
             fitted = fit(data, inputs, {"whitening": whitening, "decay": 1.0})
             yield from (replace(fitted, parameters={**fitted.parameters, "decay": decay}) for decay in DECAYS)
 
-    return judge.best(ContentSource, grid())
+    return judge.best(partial(ContentSource, exact=True), grid())
 
 
 def fit(data: Interactions, inputs: Inputs, parameters: Mapping[str, Json]) -> Fitted:

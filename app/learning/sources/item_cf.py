@@ -3,6 +3,7 @@ decay the profile."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from app.retrieval.sources.source import Fitted, csr_arrays
 from app.types import Json
 
 RIDGES = (100.0, 300.0, 1_000.0)
+BEYOND = {100.0: (30.0, 10.0), 1_000.0: (3_000.0, 10_000.0)}  # tried while the outermost one is the best
 DECAYS = (1.0, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6)
 COARSE_DECAYS = (1.0, 0.8)
 HALF_LIVES_DAYS = (FOREVER, 30.0, 7.0, 1.0)  # of an event in the profile
@@ -37,8 +39,22 @@ def tune(data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
             fitted = fit(data, inputs, {**DEFAULTS, "decay": 1.0, **kind})
             yield from (_decayed(fitted, decay) for decay in COARSE_DECAYS)
 
+    def further(ridge: float) -> Iterator[Fitted]:
+        fitted = fit(data, inputs, {**DEFAULTS, "weights": "ease", "ridge": ridge, "decay": 1.0})
+        return (_decayed(fitted, decay) for decay in COARSE_DECAYS)
+
     best = judge.best(ItemCfSource, coarse())
-    return judge.one_by_one(ItemCfSource, best, {"decay": DECAYS, "half_life_days": HALF_LIVES_DAYS})
+    for ridge in BEYOND.get(best.parameters["ridge"], ()):  # type: ignore[call-overload]
+        tried = judge.best(ItemCfSource, itertools.chain([best], further(ridge)))
+        if tried is best:
+            break
+        best = tried
+    return retune(best, data, inputs, judge)
+
+
+def retune(fitted: Fitted, data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
+    """Both decays; the weights stay of their kind."""
+    return judge.one_by_one(ItemCfSource, fitted, {"decay": DECAYS, "half_life_days": HALF_LIVES_DAYS})
 
 
 def fit(data: Interactions, inputs: Inputs, parameters: Mapping[str, Json]) -> Fitted:

@@ -38,8 +38,12 @@ def tune(data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
             if value != best.parameters["regularisation"]:
                 yield fit(data, inputs, {**best.parameters, "regularisation": value})
 
-    best = judge.best(MatrixFactorisationSource, regularised())
-    decayed = (replace(best, parameters={**best.parameters, "decay": decay}) for decay in DECAYS)
+    return retune(judge.best(MatrixFactorisationSource, regularised()), data, inputs, judge)
+
+
+def retune(fitted: Fitted, data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
+    """The decay; the factors stay."""
+    decayed = (replace(fitted, parameters={**fitted.parameters, "decay": decay}) for decay in DECAYS)
     return judge.best(MatrixFactorisationSource, decayed)
 
 

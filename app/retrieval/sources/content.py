@@ -24,8 +24,9 @@ class ContentSource:
 
     name = "content"
 
-    def __init__(self, fitted: Fitted) -> None:
-        self._index = VectorIndex(fitted.arrays["vectors"])
+    def __init__(self, fitted: Fitted, exact: bool = False) -> None:
+        """exact: see `VectorIndex`."""
+        self._index = VectorIndex(fitted.arrays["vectors"], exact)
         self._mean_T: Float32Array = np.asarray(fitted.arrays["mean"])
         self._projection_TP: Float32Array = np.asarray(fitted.arrays["projection"])
         self._decay = fitted.number("decay")

@@ -17,7 +17,7 @@ from app.learning.dataset import interactions
 from app.learning.jobs import Job
 from app.learning.preparation import Preparation
 from app.learning.run import RetrainDeps
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.stores.artifacts import open_artifacts
 from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.events import PostgresEvents

@@ -19,7 +19,7 @@ from app.learning.evaluation.rank import Ranker
 from app.learning.fit import FitConfig, fit
 from app.learning.inputs import encode_inputs
 from app.learning.splits import temporal
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.retrieval.index import best
 from app.scenarios.defaults import READY_MADE
 from app.types import no_progress

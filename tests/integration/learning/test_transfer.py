@@ -17,7 +17,7 @@ from app.learning.inputs import encode_inputs
 from app.learning.jobs import Job
 from app.learning.run import TRANSFER, Material, RetrainDeps, retrain
 from app.learning.splits import temporal
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.retrieval.snapshot import Snapshot
 from app.retrieval.transfer import OPTIONS
 from app.scenarios.defaults import READY_MADE

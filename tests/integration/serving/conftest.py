@@ -28,7 +28,8 @@ from app.feedback.state import Exposure, LiveState, UserState
 from app.learning.dataset import interactions
 from app.learning.fit import Choices, FitConfig, extend
 from app.learning.inputs import encode_inputs
-from app.learning.training import Trainer, TrainingConfig, tower_config
+from app.learning.training import Trainer, tower_config
+from app.learning.training_config import TrainingConfig
 from app.model.towers import Towers
 from app.release.version import ModelVersion
 from app.retrieval.snapshot import Snapshot

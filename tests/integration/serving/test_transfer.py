@@ -14,7 +14,7 @@ from app.feedback.state import UserState
 from app.learning.dataset import interactions
 from app.learning.inputs import encode_inputs
 from app.learning.separate import separate_tower
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.model.runner import TowerRunner
 from app.retrieval.snapshot import Snapshot
 from app.retrieval.transfer import Transfer

@@ -11,7 +11,8 @@ from app.encoding.encoder import Encoder
 from app.learning.auxiliary import scenario_text_loss, user_text_loss
 from app.learning.dataset import Interactions, interactions
 from app.learning.inputs import Inputs, encode_inputs
-from app.learning.training import Trainer, TrainingConfig, tower_config
+from app.learning.training import Trainer, tower_config
+from app.learning.training_config import TrainingConfig
 from app.model.towers import Towers
 from app.types import no_progress
 from tests.unit.learning.builders import shop
@@ -97,7 +98,7 @@ def test_trained_with_it_a_scenarios_words_point_at_its_items(split_shop: tuple[
     config = TrainingConfig(epochs=12, learning_rate=1e-2, predict_repeats=True, scenario_text_weight=1.0)
     trainer = Trainer(data, inputs, towers, config)
     trainer.run(no_progress)
-    items = trainer.item_vectors().detach()
+    items = trainer.objective.item_vectors().detach()
     kitchen = data.scenarios.index("kitchen")
     words = towers.user.scenario(
         torch.zeros(1, dtype=torch.int64), torch.from_numpy(inputs.scenario_text_ST[[kitchen]])

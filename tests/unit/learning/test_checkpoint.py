@@ -19,7 +19,8 @@ from app.errors import Cancelled
 from app.learning.checkpoint import KEPT, Checkpoints, RunRecord, key_of
 from app.learning.dataset import Interactions, interactions
 from app.learning.inputs import Inputs, encode_inputs
-from app.learning.training import Trainer, TrainingConfig, TrainingLog, tower_config
+from app.learning.training import Trainer, TrainingLog, tower_config
+from app.learning.training_config import TrainingConfig
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
 from app.types import Progress, no_progress, utc_now

@@ -23,7 +23,7 @@ from app.learning.run import TRIAL, Material, RetrainDeps, retrain
 from app.learning.sources import repeat
 from app.learning.sources.judge import Judge
 from app.learning.splits import split
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.learning.warm_start import transplant
 from app.retrieval.index import Neighbours
 from app.retrieval.snapshot import Snapshot
@@ -191,7 +191,7 @@ def test_a_replaced_item_keeps_its_history_and_leaves_its_old_row(
 
 def test_sampled_negatives_learn_it_too(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The way of large catalogues, taken here by a small one."""
-    monkeypatch.setattr("app.learning.training.FULL_SOFTMAX_BELOW", 5)
+    monkeypatch.setattr("app.learning.objective.FULL_SOFTMAX_BELOW", 5)
     data = interactions(checkerboard())
     inputs = encode_inputs(checkerboard(), data, encoder, no_progress)
     snapshot = fit(data, inputs, FitConfig(training=TrainingConfig(epochs=20, seed=3)), no_progress)

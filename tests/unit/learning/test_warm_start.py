@@ -15,9 +15,10 @@ from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker
 from app.learning.fit import FitConfig, fit
 from app.learning.inputs import Inputs, encode_inputs
+from app.learning.sources import FITTERS
 from app.learning.splits import temporal_at
-from app.learning.training import TrainingConfig
-from app.learning.warm_start import NewEvents, continue_from, fits, reweighed
+from app.learning.training_config import TrainingConfig
+from app.learning.warm_start import NewEvents, continue_from, fits, in_rows_of, retuned
 from app.learning.windows import NOTHING
 from app.retrieval.snapshot import Snapshot
 from app.types import no_progress
@@ -151,15 +152,50 @@ def test_weights_follow_what_the_trial_has_not_seen(
     data, inputs = material(grown, encoder, first.vocabulary, ["home"] * len(grown))
     past = data.where(data.at_E <= SINCE)
     trial = continue_from(first, past, inputs, CONFIG, no_progress)
-    assert reweighed(trial, data, inputs, CONFIG, no_progress) is None
+    assert retuned(trial, data, inputs, CONFIG, no_progress) is None
     monkeypatch.setattr("app.learning.warm_start.MIN_USERS", 5)
-    fusion = reweighed(trial, data, inputs, CONFIG, no_progress)
-    assert fusion is not None
-    final = continue_from(first, data, inputs, CONFIG, no_progress, fusion)
-    assert final.fusion == fusion
+    tuned = retuned(trial, data, inputs, CONFIG, no_progress)
+    assert tuned is not None
+    final = continue_from(first, data, inputs, CONFIG, no_progress, tuned)
+    assert final.fusion == tuned.fusion
+    assert final.manifest.sources == {**trial.manifest.sources, **tuned.sources}
     split = temporal_at(data, SINCE)
+    past_of = in_rows_of(trial, split.train)
+    better = {name: FITTERS[name].fit(past_of, inputs, found) for name, found in tuned.sources.items()}
+    after_of = replace(
+        trial, fitted={**trial.fitted, **better}, manifest=replace(trial.manifest, fusion=asdict(tuned.fusion))
+    )
     before, after = (
-        per_user(Ranker(of, data, inputs).rank(split, 10, "exclude"), split.targets)["ndcg@10"].mean()
-        for of in (trial, replace(trial, manifest=replace(trial.manifest, fusion=asdict(fusion))))
+        per_user(Ranker(of, data, inputs).rank(split, 10, "exclude", anywhere=True), split.targets)["ndcg@10"].mean()
+        for of in (trial, after_of)
     )
     assert after >= before
+
+
+def test_the_half_life_follows_a_shop_whose_taste_has_turned(
+    first: Snapshot, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What 30 people had long ago is behind what 5 had just now; the numbering of the trial's items is not the shop's."""
+    monkeypatch.setattr("app.learning.warm_start.MIN_USERS", 5)
+    crowd = [(f"c{n:02}", item, at) for n in range(30) for item, at in (("old0", 10.0), ("old1", 11.0))]
+    others = [(f"o{n:02}", item, at) for n in range(20) for item, at in (("i1", 12.0), ("i2", 13.0))]
+    hit = [(f"c{n:02}", "hit", 98.0) for n in range(5)]
+    wanted = [(f"o{n:02}", "hit", 101.0) for n in range(20)]
+    before = material([*ROWS, *crowd, *others, *hit], encoder, first.vocabulary)
+    trial = continue_from(first, *before, CONFIG, no_progress)
+    data, inputs = material(
+        [*ROWS, *crowd, *others, *hit, ("c00", "a new one", 100.5), *wanted], encoder, first.vocabulary
+    )
+    tuned = retuned(trial, data, inputs, CONFIG, no_progress)
+    assert tuned is not None
+    half_life = tuned.sources["popular"]["half_life_days"]
+    assert isinstance(half_life, float)
+    assert half_life <= 1.0
+
+
+def test_events_are_renumbered_as_a_snapshot_knows_them(first: Snapshot) -> None:
+    data = log([("a", "i1", 1.0), ("a", "unknown", 2.0), ("b", "i7", 3.0)], scenarios=["app", "home", "search"])
+    found = in_rows_of(first, data)
+    assert [found.item_ids[row] for row in found.item_E] == ["i1", "i7"]
+    assert [found.scenarios[row] for row in found.scenario_E] == ["", "search"]
+    assert [found.user_ids[row] for row in found.user_E] == ["a", "b"]

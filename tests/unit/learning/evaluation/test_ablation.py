@@ -9,7 +9,7 @@ from app.learning.dataset import Interactions, interactions
 from app.learning.evaluation.ablation import VARIANTS, ablate, random_vectors, shuffled, tf_idf, whitened
 from app.learning.fit import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.types import no_progress
 from tests.unit.learning.test_fit import checkerboard
 

@@ -11,7 +11,7 @@ from app.catalogue.shop_data import ShopData
 from app.encoding.encoder import Encoder
 from app.errors import BadData, Invalid
 from app.learning.evaluation.evaluate import EvaluateConfig, Evaluation, evaluate
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.types import no_progress
 from tests.unit.learning.builders import shop
 from tests.unit.learning.evaluation.test_peers import two_tastes

@@ -23,7 +23,7 @@ from app.learning.fit import FitConfig
 from app.learning.inputs import encode_inputs
 from app.learning.popularity import popularity
 from app.learning.splits import temporal
-from app.learning.training import TrainingConfig
+from app.learning.training_config import TrainingConfig
 from app.types import no_progress
 from tests.unit.learning.builders import Row, log, shop
 
