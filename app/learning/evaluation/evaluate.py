@@ -21,7 +21,7 @@ from app.learning.evaluation.ours import OurLists, Wanted, dump, run_ours
 from app.learning.evaluation.peers import PEERS
 from app.learning.evaluation.peers.running import PeerBudget, PeerLists, run_peers
 from app.learning.evaluation.report import Material, report_of
-from app.learning.evaluation.slices import MIN_SLICE_USERS, new_items, strangers
+from app.learning.evaluation.slices import MAX_STRANGERS, MIN_SLICE_USERS, new_items, strangers
 from app.learning.fit import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.splits import Protocol, Repeats, Split, split
@@ -71,7 +71,10 @@ def evaluate(shop: EventfulShop, encoder: Encoder, config: EvaluateConfig, progr
         raise BadData("no user has both a past and a future under this split; look at --events and --min-value")
     judged = whole if config.max_users is None else whole.sampled(config.max_users, config.seed)
     everyone = judged.joined(strangers(data, config.protocol, config.repeats, config.seed))
-    wanted = Wanted(judged, everyone, _scenarios(judged), new_items(data, config.protocol, config.repeats, config.seed))
+    new = new_items(data, config.protocol, config.repeats, config.seed)
+    wanted = Wanted(
+        judged, everyone, _scenarios(judged), new, judged.sampled(MAX_STRANGERS, config.seed), config.repeats
+    )
     peers = _run_peers(wanted, config, progress)
     ours: OurLists | None = None
     text_NT = np.zeros((len(data.item_ids), 1), np.float32)

@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 
 from app.learning.dataset import Interactions
-from app.learning.evaluation.rank import Ranker
+from app.learning.evaluation.rank import WHOLE_SHOP, Ranker, asks_of
 from app.learning.fit import FitConfig, fit
 from app.learning.inputs import Inputs
-from app.learning.splits import Split
+from app.learning.splits import Repeats, Split
 from app.retrieval.calibration import Calibration
 from app.types import Float32Array, Int64Array, Json, Progress
 
@@ -28,14 +28,16 @@ DUMPED = 20
 class OurLists:
     """everyone: slates of the judged users, then of the strangers. by_seed: the judged users' slates of each further seed.
 
-    by_scenario: scenario row -> slates of the users with targets in it, asked for in it. new_alone, new_in_all: slates of the
-    users who wanted new items, among those and among all.
+    by_scenario: scenario row -> slates of the users with targets in it, asked for in it, and their scores. without_history:
+    slates of `Wanted.unknown`, of whom only the profile is told. new_alone, new_in_all: slates of the users who wanted new
+    items, among those and among all.
     """
 
     everyone: Int64Array
     scores: Float32Array
     by_seed: Sequence[Int64Array]
-    by_scenario: Mapping[int, Int64Array]
+    by_scenario: Mapping[int, tuple[Int64Array, Float32Array]]
+    without_history: Int64Array
     new_alone: Int64Array
     new_in_all: Int64Array
     calibration: Calibration
@@ -45,12 +47,15 @@ class OurLists:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked of a fitted model. scenarios: row -> the part of the judged users with targets in it."""
+    """What is asked of a fitted model. scenarios: row -> the part of the judged users with targets in it. unknown: judged users to
+    be asked for as if nothing were known of what they did. repeats: of the protocol."""
 
     judged: Split
     everyone: Split
     scenarios: Mapping[int, Split]
     new: Split
+    unknown: Split
+    repeats: Repeats
 
 
 def run_ours(
@@ -66,7 +71,8 @@ def run_ours(
         everyone=everyone,
         scores=scores,
         by_seed=[],
-        by_scenario={row: ranker.rank(part, num, repeats, scenario=row) for row, part in wanted.scenarios.items()},
+        by_scenario={row: ranker.slates(part, num, repeats, scenario=row) for row, part in wanted.scenarios.items()},
+        without_history=_without_history(ranker, wanted.unknown, num, repeats),
         new_alone=ranker.slates(wanted.new, num, repeats, candidates_N=~known_N, anywhere=True)[0],
         new_in_all=ranker.slates(wanted.new, num, repeats, candidates_N=np.ones_like(known_N), anywhere=True)[0],
         calibration=ranker.snapshot.calibration,
@@ -80,6 +86,13 @@ def run_ours(
         by_seed.append(other.rank(wanted.judged, num, repeats, anywhere=True))
         progress("seeds", number / num_seeds, f"seed {again.training.seed} fitted")
     return replace(lists, by_seed=by_seed)
+
+
+def _without_history(ranker: Ranker, split: Split, num: int, repeats: Repeats) -> Int64Array:
+    asks = [
+        replace(ask, past=slice(ask.past.start, ask.past.start), had=ask.past) for ask in asks_of(split, WHOLE_SHOP)
+    ]
+    return ranker.fused(split.train, asks, num, repeats, ranker.allowed(split), anywhere=True)[0]
 
 
 def dump(topk_UK: Int64Array, scores_UK: Float32Array, judged: Split) -> pl.DataFrame:

@@ -29,12 +29,16 @@ WHOLE_SHOP = 0  # scenario row
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One slate asked for: by a user row with this past (places in the log), at this time, in this scenario row."""
+    """One slate asked for: by a user row with this past (places in the log), at this time, in this scenario row.
+
+    had: events whose items are not to be shown again, where that is not the past.
+    """
 
     user: int
     past: slice
     now: float
     scenario: int
+    had: slice | None = None
 
 
 def asks_of(split: Split, scenario: int | None = None) -> list[Ask]:
@@ -175,7 +179,8 @@ class Ranker:
                 moments=[trends.at(ask.now, ask.scenario) for ask in part] if trends else (),
             )
             excluded = [
-                np.unique(self.rows_N[log.item_E[ask.past]]) if repeats == "exclude" else nothing for ask in part
+                np.unique(self.rows_N[log.item_E[ask.had or ask.past]]) if repeats == "exclude" else nothing
+                for ask in part
             ]
             yield Batch(place, batch, names, excluded)
 

@@ -11,9 +11,11 @@ from app.learning.evaluation.bootstrap import macro_interval
 from app.learning.evaluation.calibration import calibration_of
 from app.learning.evaluation.compare import MAIN_METRIC, Judged, difference, differences, judge, sign_test
 from app.learning.evaluation.ours import OurLists, Wanted
+from app.learning.evaluation.peers import PEERS
+from app.learning.evaluation.peers.peer import rank
 from app.learning.evaluation.peers.running import PeerLists
 from app.learning.evaluation.slices import MIN_SLICE_USERS, by_history, by_item_counts, scenario_summary
-from app.types import Float32Array, Int64Array, Json, Progress
+from app.types import Float32Array, Int64Array, Json, Progress, no_progress
 
 OURS = "duoscene"
 NEW_ITEM_CUTOFFS = (10, 20, 50)
@@ -36,13 +38,14 @@ class Ranked:
 
     everyone: Int64Array
     by_seed: Sequence[Int64Array]
-    by_scenario: Mapping[int, Int64Array] | None
+    by_scenario: Mapping[int, tuple[Int64Array, Float32Array]] | None
     seconds: float
     details: Mapping[str, Json]
 
 
 def report_of(material: Material, progress: Progress) -> dict[str, Json]:
-    """{"models", "differences", "scenario_differences", "skipped", "new_items", "calibration", "details"}: differences, new items, calibration and details only where ours ran."""
+    """{"models", "differences", "scenario_differences", "skipped", "new_items", "without_history", "calibration", "details"}: all but the models and
+    the skipped ones only where ours ran."""
     wanted, text_NT = material.wanted, material.text_NT
     ranked = _ranked(material)
     U = len(wanted.judged.users)
@@ -73,9 +76,8 @@ def report_of(material: Material, progress: Progress) -> dict[str, Json]:
                 for name in ranked
                 if name != OURS
             }
-        report["calibration"] = calibration_of(
-            material.ours.calibration, material.ours.everyone[:U], material.ours.scores[:U], wanted.judged
-        )
+        report["calibration"] = _calibration(material.ours, wanted)
+        report["without_history"] = _without_history(material.ours, wanted, text_NT)
         report["new_items"] = _new_items(material.ours, wanted)
     return report
 
@@ -92,6 +94,34 @@ def _ranked(material: Material) -> dict[str, Ranked]:
     return {name: found[name] for name in material.models if name in found}
 
 
+def _calibration(ours: OurLists, wanted: Wanted) -> Json:
+    """Of the main slates, and under "scenarios" of each scenario's own; None where the model has no calibration."""
+    U = len(wanted.judged.users)
+    whole = calibration_of(ours.calibration, ours.everyone[:U], ours.scores[:U], wanted.judged)
+    if whole is None:
+        return None
+    scenarios: dict[str, Json] = {
+        wanted.judged.train.scenarios[row]: calibration_of(ours.calibration, *ours.by_scenario[row], part)
+        for row, part in wanted.scenarios.items()
+    }
+    return {**whole, "scenarios": scenarios}
+
+
+def _without_history(ours: OurLists, wanted: Wanted, text_NT: Float32Array) -> Json:
+    """The judged users, of whom nothing but the profile is told, beside the list that everybody gets: cold users under any split.
+    Without repeats what they had is left out of both lists, or being right about the past would count as wrong."""
+    unknown, popularity = wanted.unknown, PEERS["popularity"]
+    scorer = popularity.family.fit(unknown.train, popularity.defaults, wanted.repeats, 0, no_progress)
+    topk_UK = rank(scorer, unknown, ours.without_history.shape[1], wanted.repeats, popularity.family.is_personal)
+    mine, theirs = judge(ours.without_history, unknown, text_NT), judge(topk_UK, unknown, text_NT)
+    return {
+        "num_users": len(unknown.users),
+        OURS: mine.as_json(),
+        popularity.name: theirs.as_json(),
+        "difference": difference(mine, theirs).as_json(),
+    }
+
+
 def _by_scenario(model: Ranked, wanted: Wanted, text_NT: Float32Array) -> dict[str, Judged]:
     """One slate per user and scenario against the targets of that scenario; peers know no scenario and show the same list."""
     place_of = {user: place for place, user in enumerate(wanted.judged.users.tolist())}
@@ -100,7 +130,7 @@ def _by_scenario(model: Ranked, wanted: Wanted, text_NT: Float32Array) -> dict[s
         if model.by_scenario is None:
             topk_UK = model.everyone[[place_of[user] for user in part.users.tolist()]]
         else:
-            topk_UK = model.by_scenario[row]
+            topk_UK = model.by_scenario[row][0]
         result[part.train.scenarios[row]] = judge(topk_UK, part, text_NT)
     return result
 

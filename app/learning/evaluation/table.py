@@ -119,6 +119,15 @@ def difference_lines(report: Mapping[str, Any]) -> list[str]:
             f"calibration of {OURS}'s ten: hit rate {calibration['hit_rate']:.4f}, predicted {calibration['mean_chance']:.4f}, "
             f"ECE {calibration['ece@10_bins']:.4f} (10 bins of equal mass), {calibration['ece@15_bins']:.4f} (15)"
         )
+        errors = {name: of["ece@10_bins"] for name, of in calibration["scenarios"].items()}
+        if errors:
+            lines.append("ECE by scenario: " + ", ".join(f"{name} {error:.4f}" for name, error in errors.items()))
+    if unknown := report.get("without_history"):
+        delta = unknown["difference"]
+        lines.append(
+            f"{unknown['num_users']:,} users without their history: NDCG@10 {unknown[OURS][MAIN]['mean']:.4f}, popularity "
+            f"{unknown['popularity'][MAIN]['mean']:.4f}, difference {delta['mean']:+.4f} ({delta['low']:+.4f} to {delta['high']:+.4f})"
+        )
     return lines
 
 

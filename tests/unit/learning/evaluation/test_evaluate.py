@@ -40,6 +40,19 @@ def test_the_report_is_json_and_every_model_stands_in_it(result: Evaluation) -> 
     assert set(report["models"]["duoscene"]["scenarios"]) == {"cart", "home"}
     assert report["models"]["ials"]["details"]["configurations_tried"] == 1
     assert report["calibration"]["pairs"] == 800
+    assert set(report["calibration"]["scenarios"]) == {"cart", "home"}
+    assert (
+        sum(of["pairs"] for of in report["calibration"]["scenarios"].values()) == 800
+    )  # one target of each user, in one of them
+
+
+def test_without_their_history_users_are_strangers(result: Evaluation) -> None:
+    """Nobody has a profile here, so all that is left is what everybody chose: two tastes in one list."""
+    unknown, known = result.report["without_history"], result.report["models"]["duoscene"]["all"]  # type: ignore[index,call-overload]
+    assert unknown["num_users"] == 80  # type: ignore[index,call-overload]
+    assert unknown["duoscene"]["ndcg@10"]["mean"] < 0.9 * known["ndcg@10"]["mean"]  # type: ignore[index,call-overload]
+    difference = unknown["duoscene"]["ndcg@10"]["mean"] - unknown["popularity"]["ndcg@10"]["mean"]  # type: ignore[index,call-overload]
+    assert unknown["difference"]["mean"] == pytest.approx(difference)  # type: ignore[index,call-overload]
 
 
 def test_the_dump_gives_the_figures_again(data: ShopData, result: Evaluation) -> None:

@@ -57,6 +57,10 @@ def report() -> dict[str, Any]:
         "calibration": {
             "pairs": 600, "hit_rate": 0.1, "mean_chance": 0.11, "brier": 0.09, "ece@10_bins": 0.0123, "ece@15_bins": 0.0145,
             "curve": [{"pairs": 60, "chance": 0.05, "hit_rate": 0.04}, {"pairs": 60, "chance": 0.2, "hit_rate": 0.21}],
+            "scenarios": {ODD_NAME: {"pairs": 90, "hit_rate": 0.2, "mean_chance": 0.22, "ece@10_bins": 0.0678}},
+        },
+        "without_history": {
+            "num_users": 80, "duoscene": figures(0.0567), "popularity": figures(0.04), "difference": figures(0.0167)["ndcg@10"],
         },
     }  # fmt: skip
 
@@ -70,6 +74,8 @@ def test_every_part_is_there(report: dict[str, Any]) -> None:
         "win",
         "16,000 items",
         "0.0123",
+        "0.0678",
+        "0.0567",
         "1,234 MiB",
         "3 unknown",
     ):
@@ -95,7 +101,7 @@ def test_it_is_the_same_every_time(report: dict[str, Any]) -> None:
 
 
 def test_peers_alone_make_a_page(report: dict[str, Any]) -> None:
-    for part in ("differences", "scenario_differences", "new_items", "calibration"):
+    for part in ("differences", "scenario_differences", "new_items", "calibration", "without_history"):
         del report[part]
     del report["models"]["duoscene"]
     page = html_report(report)
