@@ -39,8 +39,10 @@ class ScenarioObjective(Objective):
         self._still_ND = torch.from_numpy(still_ND.numpy().copy())
 
     def trained(self) -> list[nn.Parameter]:
-        named = self.towers.user.named_parameters()
-        return [p.requires_grad_() for name, p in named if not name.startswith(SHARED_PART)]
+        own = [p for name, p in self.towers.user.named_parameters() if not name.startswith(SHARED_PART)]
+        for parameter in own:
+            parameter.requires_grad_()
+        return own
 
     def item_vectors(self, rows: Tensor | None = None) -> Tensor:
         return self._still_ND if rows is None else self._still_ND[rows]

@@ -88,7 +88,7 @@ def retuned(
     inner = temporal_at(data, newest(trial), config.repeats).sampled(MAX_VALIDATION_USERS, config.training.seed)
     if len(inner.users) < MIN_USERS:
         return None
-    judge = Judge(Ranker(trial, data, inputs), inner, config.repeats, split_cases(inner))
+    judge = Judge.of_split(Ranker(trial, data, inputs), inner, config.repeats, by_scenario=split_cases(inner))
     sources = retune_sources(trial.fitted, in_rows_of(trial, inner.train), inputs, judge, progress)
     trial = replace(trial, fitted={**trial.fitted, **sources})
     fusion, report = fit_fusion_on(Ranker(trial, data, inputs), data, inner, config)

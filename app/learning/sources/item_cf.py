@@ -17,7 +17,10 @@ from app.retrieval.sources.source import Fitted, csr_arrays
 from app.types import Json
 
 RIDGES = (100.0, 300.0, 1_000.0)
-BEYOND = {100.0: (30.0, 10.0), 1_000.0: (3_000.0, 10_000.0)}  # tried while the outermost one is the best
+BEYOND: Mapping[float, tuple[float, ...]] = {
+    100.0: (30.0, 10.0),
+    1_000.0: (3_000.0, 10_000.0),
+}  # tried while the outermost one is the best
 DECAYS = (1.0, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6)
 COARSE_DECAYS = (1.0, 0.8)
 HALF_LIVES_DAYS = (FOREVER, 30.0, 7.0, 1.0)  # of an event in the profile
@@ -44,7 +47,8 @@ def tune(data: Interactions, inputs: Inputs, judge: Judge) -> Fitted:
         return (_decayed(fitted, decay) for decay in COARSE_DECAYS)
 
     best = judge.best(ItemCfSource, coarse())
-    for ridge in BEYOND.get(best.parameters["ridge"], ()):  # type: ignore[call-overload]
+    outermost = best.parameters["ridge"]
+    for ridge in BEYOND.get(outermost, ()) if isinstance(outermost, float) else ():
         tried = judge.best(ItemCfSource, itertools.chain([best], further(ridge)))
         if tried is best:
             break
