@@ -25,12 +25,13 @@ from app.retrieval.filters import parse_filter
 from app.retrieval.item_fields import ATTRIBUTE_PREFIX, property_of
 from app.scenarios.registry import ScenarioRegistry
 from app.scenarios.scenario import Scenario
+from app.serving.diagnostics import diagnose
 from app.serving.follower import Follower
 from app.serving.live import Live, LiveSnapshot
 from app.serving.pipeline import Draft, complete_slate, draft_slate, explain_slate
 from app.serving.profiles import ProfileTexts
 from app.serving.rules import Asked
-from app.serving.slate import Diagnostics, Slate, SlateItem, SlateRequest
+from app.serving.slate import Slate, SlateItem, SlateRequest
 from app.types import Clock, Float32Array, Json, utc_now
 
 MAX_N = 200
@@ -147,13 +148,6 @@ def make_slate(draft: Draft, degraded: tuple[str, ...]) -> Slate:
         )
         for position, (item_id, pick) in enumerate(zip(item_ids, draft.picks, strict=True), start=1)
     )
-    diagnostics = Diagnostics(
-        candidates=draft.candidates,
-        dropped=draft.admission.dropped,
-        timings_ms=draft.timings_ms,
-        weights=draft.weights,
-        fallbacks=tuple(draft.fallbacks),
-    )
     return Slate(
         recommendation_id=str(ULID()),
         scenario=request.scenario,
@@ -161,7 +155,7 @@ def make_slate(draft: Draft, degraded: tuple[str, ...]) -> Slate:
         items=items,
         fallbacks=tuple(draft.fallbacks),
         degraded=degraded,
-        diagnostics=diagnostics if request.diagnostics else None,
+        diagnostics=diagnose(draft, degraded) if request.diagnostics else None,
     )
 
 

@@ -61,14 +61,71 @@ class RuleReport:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceTrace:
+    """What one source said of an item: 1-based rank, score in its own measure, and what it adds to the fused score."""
+
+    source: str
+    rank: int
+    score: float
+    part: float
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTrace:
+    """fused, ranked: scores of the fusion and of the ranking, None for an item that was no candidate; score: as the rules left it.
+
+    rules: that put it there or moved it."""
+
+    item_id: str
+    fused: float | None
+    ranked: float | None
+    score: float
+    propensity: float
+    rules: tuple[str, ...]
+    sources: tuple[SourceTrace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """num: candidates that both sources brought."""
+
+    first: str
+    second: str
+    num: int
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """model_catalogue_revision: that of the model's items. scenario: hash of its content."""
+
+    model: str | None
+    model_catalogue_revision: int | None
+    catalogue_revision: int
+    scenario: str
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnostics:
-    """candidates: source -> how many it brought. dropped: rule -> how many it took away. timings_ms: stage -> time."""
+    """candidates: source -> how many of the ranked candidates it brought. in_slate: source -> how many of those stand. dropped: hard
+    rule -> how many items it took away; num_allowed is what they left of the catalogue's num_items. timings_ms: stage -> time.
+
+    weights: source -> weight used. rules: what each did, hard ones first. ranking: what made the scores, None without a model."""
 
     candidates: Mapping[str, int]
     dropped: Mapping[str, int]
     timings_ms: Mapping[str, float]
-    weights: Mapping[str, float]  # source -> weight used
+    weights: Mapping[str, float]
     fallbacks: tuple[str, ...]
+    num_items: int
+    num_allowed: int
+    num_ranked: int
+    in_slate: Mapping[str, int]
+    overlaps: tuple[Overlap, ...]
+    rules: tuple[RuleReport, ...]
+    degraded: tuple[str, ...]
+    ranking: str | None
+    versions: Versions
+    items: tuple[ItemTrace, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,12 +193,111 @@ class SlateItemView(View):
     reason: ReasonView | None = Field(None, description="Only where `reasons` was asked for")
 
 
+class SourceTraceView(View):
+    source: str
+    rank: int = Field(description="From 1")
+    score: float = Field(description="In the source's own measure")
+    part: float = Field(description="What it adds to the fused score")
+
+
+class ItemTraceView(View):
+    item_id: str
+    fused: float | None = Field(
+        description="Score of the fusion; null: not a candidate, a rule or a fallback put it there"
+    )
+    ranked: float | None = Field(description="Score of the ranking, before the slate's rules")
+    score: float = Field(description="As the rules left it")
+    propensity: float
+    rules: list[str] = Field(description="That put it there or moved it, such as pin or boost")
+    sources: list[SourceTraceView]
+
+
+class OverlapView(View):
+    first: str
+    second: str
+    num: int = Field(description="Candidates that both sources brought")
+
+
+class RuleReportView(View):
+    rule: str
+    dropped: int = Field(description="Items it took away that earlier rules had left")
+    moved: int = Field(description="Places that hold another item than without it")
+    examples: list[str] = Field(description="Ids of some of those items")
+
+
+class VersionsView(View):
+    model: str | None
+    model_catalogue_revision: int | None = Field(description="Of the catalogue that the model was trained with")
+    catalogue_revision: int = Field(description="Of the catalogue that this slate was made from")
+    scenario: str = Field(description="Hash of the scenario's content")
+
+
 class DiagnosticsView(View):
-    candidates: dict[str, int] = Field(description="Source: how many it brought")
-    dropped: dict[str, int] = Field(description="Rule: how many it took away")
-    timings_ms: dict[str, float]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "candidates": {"two_tower": 380, "item_cf": 212},
+                    "dropped": {"unavailable": 12, "filter": 900, "purchased": 3},
+                    "timings_ms": {
+                        "state": 0.6,
+                        "rules": 0.2,
+                        "candidates": 5.1,
+                        "ranking": 0.8,
+                        "composition": 0.3,
+                        "total": 7.4,
+                    },
+                    "weights": {"two_tower": 1.0, "item_cf": 0.4},
+                    "fallbacks": [],
+                    "num_items": 1200,
+                    "num_allowed": 285,
+                    "num_ranked": 285,
+                    "in_slate": {"two_tower": 10, "item_cf": 7},
+                    "overlaps": [{"first": "two_tower", "second": "item_cf", "num": 190}],
+                    "rules": [{"rule": "purchased", "dropped": 3, "moved": 0, "examples": ["sku-4", "sku-7", "sku-9"]}],
+                    "degraded": [],
+                    "ranking": "fusion",
+                    "versions": {
+                        "model": "2026-01-31T12-00-00Z-ab12",
+                        "model_catalogue_revision": 7,
+                        "catalogue_revision": 9,
+                        "scenario": "f0c1d2e3a4b59687",
+                    },
+                    "items": [
+                        {
+                            "item_id": "sku-1",
+                            "fused": 0.81,
+                            "ranked": 0.81,
+                            "score": 0.83,
+                            "propensity": 1.0,
+                            "rules": ["boost"],
+                            "sources": [{"source": "two_tower", "rank": 1, "score": 0.71, "part": 0.62}],
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+    candidates: dict[str, int] = Field(description="Source: how many of the ranked candidates it brought")
+    dropped: dict[str, int] = Field(description="Hard rule: how many items it took away")
+    timings_ms: dict[str, float] = Field(description="Stage: time")
     weights: dict[str, float] = Field(description="Source: weight used")
     fallbacks: list[str]
+    num_items: int = Field(description="Items of the catalogue")
+    num_allowed: int = Field(description="Those that the hard rules left: num_items less all that were dropped")
+    num_ranked: int = Field(description="Candidates, after merging")
+    in_slate: dict[str, int] = Field(
+        description="Source or fallback step: how many items of the slate it brought, alone or with others"
+    )
+    overlaps: list[OverlapView] = Field(description="Pairs of sources, most in common first")
+    rules: list[RuleReportView] = Field(
+        description="What each rule did, hard ones first, in the order they were applied"
+    )
+    degraded: list[str]
+    ranking: str | None = Field(description="What made the scores: ranker, fusion or rank_fusion; null without a model")
+    versions: VersionsView
+    items: list[ItemTraceView] = Field(description="In the order of the slate")
 
 
 class SlateView(View):

@@ -13,7 +13,7 @@ CLEAR_SHARE = (
     0.1  # of one item of the history, from which on it stands for itself; below, for the taste it is part of …
 )
 CLEAR_LEAD, LEAST_LEADING = 1.5, 0.04  # … unless it has so many times the share of the next, and not too little
-CROWD_SHARE = 0.1  # of what is popular or new: less brought the item no further
+LEAST_SHARE = 0.1  # of what leads, or of the taste it is part of: less brought the item no further
 CROWD = ("popular", "trending", "new", "editorial")  # sources that are a cause by themselves; the others only carry one
 TOGETHER = ("item_cf", "user_cf", "matrix_factorisation", "complements")  # what the same shoppers chose
 ALIKE = ("content", "knowledge_graph")  # what reads alike or has something in common
@@ -43,6 +43,8 @@ class Sentences:
         if lead.kind in ("history", "context"):
             return self._of_item(item_id, lead, evidence)
         if lead.kind == "taste":
+            if _mostly_by(evidence, TOGETHER):
+                return self._texts.say("taste", "together")
             example = _strongest([e for e in evidence if e.item_id != item_id], "history")
             return self._titled("taste", "example", example.item_id if example else None)
         key = lead.source or lead.rule or ("words" if lead.words else "untitled")
@@ -56,13 +58,10 @@ class Sentences:
         return self._titled("context", self._way(evidence), lead.item_id)
 
     def _way(self, evidence: Sequence[Evidence]) -> str:
-        """How a viewed item led here: by the source that carried most."""
+        """How a viewed item led here: by the sources that carried most."""
         if self._asked.scenario.name == CART or len(self._asked.request.context_items) > 1:
             return CART
-        source = max((e for e in evidence if e.source), key=lambda e: e.share, default=None)
-        if source is None:
-            return "viewed"
-        return "together" if source.source in TOGETHER else "similar" if source.source in ALIKE else "viewed"
+        return "together" if _mostly_by(evidence, TOGETHER) else "similar" if _mostly_by(evidence, ALIKE) else "viewed"
 
     def _titled(self, group: str, key: str, item_id: str | None) -> str:
         item = self._live.catalogue.item(item_id) if item_id else None
@@ -80,11 +79,13 @@ def leading(evidence: Sequence[Evidence], item_id: str = "") -> Evidence | None:
     one = _strongest(evidence, "history", "context", "profile")
     taste = _strongest(evidence, "taste")
     crowd = max((e for e in evidence if e.source in CROWD), key=lambda e: e.share, default=None)
-    if crowd is not None and crowd.share < CROWD_SHARE:
-        crowd = None
     if taste is not None and (one is None or not (one.item_id == item_id or _stands_out(one, evidence))):
         one = taste
-    return max((e for e in (one, crowd) if e is not None), key=lambda e: e.share, default=None)
+    told = {
+        e: max(e.share, taste.share if taste and e.kind == "history" else 0.0) for e in (one, crowd) if e is not None
+    }
+    lead = max(told, key=told.__getitem__, default=None)
+    return lead if lead is not None and told[lead] >= LEAST_SHARE else None
 
 
 def _stands_out(one: Evidence, evidence: Sequence[Evidence]) -> bool:
@@ -92,6 +93,12 @@ def _stands_out(one: Evidence, evidence: Sequence[Evidence]) -> bool:
         return True
     next_share = max((e.share for e in evidence if e.kind == one.kind and e is not one), default=0.0)
     return one.share >= max(LEAST_LEADING, CLEAR_LEAD * next_share)
+
+
+def _mostly_by(evidence: Sequence[Evidence], sources: Sequence[str]) -> bool:
+    """Whether more than half of what the sources brought came from these."""
+    total = sum(e.share for e in evidence if e.source)
+    return 2 * sum(e.share for e in evidence if e.source in sources) > total > 0
 
 
 def _strongest(evidence: Sequence[Evidence], *kinds: str) -> Evidence | None:

@@ -90,7 +90,7 @@ def check_answer(
 def test_a_slate_holds_what_was_asked_for(admin: httpx.Client, document: dict[str, Any], new_id: str) -> None:
     admin.put(f"/v1/items/{new_id}", json={"title": "Only one", "brand": new_id, "attributes": {"colour": "red"}})
     body = {
-        "scenario": "home", "n": 5, "diagnostics": True, "fields": ["title", "price", "attributes.colour"],
+        "scenario": "home", "n": 5, "diagnostics": True, "reasons": True, "fields": ["title", "price", "attributes.colour"],
         "filter": {"field": "brand", "eq": new_id}, "user": {"text": "I like red things."},
     }  # fmt: skip
     response = admin.post("/v1/recommendations", json=body)
@@ -100,8 +100,13 @@ def test_a_slate_holds_what_was_asked_for(admin: httpx.Client, document: dict[st
     (item,) = response.json()["items"]
     assert (item["item_id"], item["position"]) == (new_id, 1)
     assert item["fields"] == {"title": "Only one", "price": None, "attributes.colour": "red"}
-    assert set(response.json()["diagnostics"]) == {"candidates", "dropped", "timings_ms", "weights", "fallbacks"}
+    told = response.json()["diagnostics"]
+    assert told["num_items"] == told["num_allowed"] + sum(told["dropped"].values())
+    assert [trace["item_id"] for trace in told["items"]] == [new_id]
+
+    assert item["reason"]["text"] == "New in the shop"
+    assert item["reason"]["evidence"] == [{"kind": "source", "share": 1.0, "source": "new"}]
 
     slim = admin.get("/v1/recommendations", params={"scenario": "home", "n": 1}).json()
     assert "diagnostics" not in slim
-    assert "fields" not in slim["items"][0]
+    assert not {"fields", "reason"} & slim["items"][0].keys()

@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 
 from app.serving.reasons.reason import Evidence
-from app.serving.reasons.sentence import CLEAR_SHARE, CROWD_SHARE, LEAST_LEADING, leading
+from app.serving.reasons.sentence import CLEAR_SHARE, LEAST_LEADING, LEAST_SHARE, leading
 
 CLICK = Evidence("history", 0.4, item_id="pan", event="click")
 FAINT = Evidence("history", CLEAR_SHARE / 2, item_id="pot", event="view")
 FAINT_TOO = Evidence("history", CLEAR_SHARE / 4, item_id="rod", event="view")
 TRACE = Evidence("history", LEAST_LEADING / 2, item_id="lid", event="view")
-VIEWED = Evidence("context", CLEAR_SHARE / 2, item_id="bowl")
-UNPOPULAR = Evidence("source", CROWD_SHARE / 2, source="popular")
+VIEWED = Evidence("context", LEAST_SHARE, item_id="bowl")
+GLANCED = Evidence("context", LEAST_SHARE / 2, item_id="bowl")
+UNPOPULAR = Evidence("source", LEAST_SHARE / 2, source="popular")
 TASTE = Evidence("taste", 0.9)
 POPULAR = Evidence("source", 0.3, source="popular")
 TOWER = Evidence("source", 0.8, source="two_tower")
@@ -30,9 +31,11 @@ PROFILE = Evidence("profile", 0.5)
         ([FAINT, replace(FAINT, item_id="rod"), TASTE, TOWER], TASTE),
         ([TRACE, TASTE], TASTE),
         ([VIEWED, TASTE], VIEWED),
+        ([GLANCED, TOWER], None),
         ([UNPOPULAR, TOWER], None),
-        ([FAINT, TOWER], FAINT),
+        ([FAINT, TOWER], None),
         ([FAINT, POPULAR], POPULAR),
+        ([FAINT, FAINT_TOO, TASTE, POPULAR], FAINT),
         ([CLICK, POPULAR], CLICK),
         ([CLICK, PROFILE, TASTE], PROFILE),
         ([TASTE, PIN], PIN),
