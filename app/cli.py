@@ -219,12 +219,18 @@ def keys_revoke(key_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
 @app.command()
 def doctor(
     settings: Annotated[bool, typer.Option("--settings", help="List every setting, its value and its meaning")] = False,
+    consistency: Annotated[
+        bool, typer.Option("--consistency", help="Compare the live state in Redis with PostgreSQL, and repair it")
+    ] = False,
 ) -> None:
     """Check settings, connections, model, index and disk; say what to do. Exit code 1 if something is broken."""
-    from app.doctor import examine, list_settings
+    from app.doctor import examine, examine_consistency, list_settings
 
     if settings:
         list_settings(settings_with())
+    elif consistency:
+        if not examine_consistency(settings_with()):
+            raise typer.Exit(1)
     elif not examine(settings_with()):
         raise typer.Exit(1)
 

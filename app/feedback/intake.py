@@ -1,4 +1,4 @@
-"""Where events come in: durable first, then live.
+"""Where events come in: durable first (see `durable`), then live.
 
 Group commit: while one transaction is written, further submits gather, and the next transaction takes them all. Nobody
 waits on purpose, and under load a commit is shared by hundreds.
@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.errors import DuosceneError, Unavailable
+from app.feedback.durable import DurableEvents, Kept
 from app.feedback.event import Event
-from app.feedback.state import EventStore, LiveState
+from app.feedback.state import EventBridge, EventStore, LiveState
+from app.patience import Hold, hold_on
 
 GROUP_EVENTS = 2_000  # one transaction; a single larger submit is a group of its own
 MAX_PUBLISHING = 8  # groups that are durable and on their way to the live state
@@ -28,10 +30,16 @@ class Submit:
 
 
 class FeedbackIntake:
-    """One for each process, between `start` and `close`. max_pending: events waiting before callers are turned away."""
+    """One for each process, between `start` and `close`. max_pending: events waiting before callers are turned away.
 
-    def __init__(self, events: EventStore, live: LiveState, max_pending: int = 50_000) -> None:
-        self._events = events
+    bridge, hold: see `DurableEvents`.
+    """
+
+    def __init__(
+        self, events: EventStore, live: LiveState, max_pending: int = 50_000, bridge: EventBridge | None = None,
+        hold: Hold = hold_on,
+    ) -> None:  # fmt: skip
+        self._durable = DurableEvents(events, live, bridge, hold)
         self._live = live
         self._max_pending = max_pending
         self._waiting: deque[Submit] = deque()
@@ -42,6 +50,7 @@ class FeedbackIntake:
         self.groups_written = 0
 
     async def start(self) -> None:
+        await self._durable.start()
         self._writer = asyncio.create_task(self._write_groups(), name="feedback intake")
 
     async def close(self) -> None:
@@ -51,6 +60,7 @@ class FeedbackIntake:
         if writer is not None:
             await writer
         await asyncio.gather(*self._publishing)
+        await self._durable.close()
 
     async def submit(self, events: Sequence[Event]) -> set[str]:
         """Durable and seen by the user's next slate on return. Returns the event ids that were new.
@@ -71,10 +81,10 @@ class FeedbackIntake:
 
     async def retract(self, event_id: str) -> bool:
         """Take one event back, from the live state as well. False if there is none or it was taken back before."""
-        event = await self._events.retract(event_id)
+        event, group_id = await self._durable.retract(event_id)
         if event is None:
             return False
-        await self._live.forget(user_id=event.user_id, session_id=event.session_id)
+        self._durable.confirm(group_id, is_live=await self._live.take_back(event))
         return True
 
     async def _write_groups(self) -> None:
@@ -100,7 +110,7 @@ class FeedbackIntake:
     async def _write(self, group: list[Submit]) -> None:
         events = [event for submit in group for event in submit.events]
         try:
-            new_ids = await self._events.append(events)
+            kept = await self._durable.keep(events)
         except Unavailable as error:
             fail(group, error)
         except Exception as error:
@@ -113,25 +123,26 @@ class FeedbackIntake:
             fail(group, error)
         else:
             self.groups_written += 1
-            publishing = asyncio.create_task(self._publish(group, events, new_ids))
+            publishing = asyncio.create_task(self._publish(group, events, kept))
             self._publishing.add(publishing)
             publishing.add_done_callback(self._publishing.discard)
 
-    async def _publish(self, group: list[Submit], events: list[Event], new_ids: set[str]) -> None:
+    async def _publish(self, group: list[Submit], events: list[Event], kept: Kept) -> None:
         """Bring a durable group to the live state, then answer.
 
         A duplicate may be the retry of a caller whose first answer was lost with the process that should have updated the
         live state: its user is rebuilt.
         """
         try:
-            fresh = [event for event in events if event.event_id in new_ids]
-            await self._live.apply(fresh)
-            repeated = {(event.user_id, event.session_id) for event in events if event.event_id not in new_ids}
+            fresh = [event for event in events if event.event_id in kept.new_ids]
+            is_live = await self._live.apply(fresh)
+            repeated = {(event.user_id, event.session_id) for event in events if event.event_id not in kept.new_ids}
             for user_id, session_id in repeated:
-                await self._live.forget(user_id=user_id, session_id=session_id)
+                is_live &= await self._live.forget(user_id=user_id, session_id=session_id)
+            self._durable.confirm(kept.group_id, is_live=is_live)
         except Exception:  # the events are durable: the answer is yes
             log.exception("the live state could not be updated")
-        left = set(new_ids)
+        left = set(kept.new_ids)
         for submit in group:
             mine = left & {event.event_id for event in submit.events}
             left -= mine

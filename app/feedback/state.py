@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from app.catalogue.item import User
@@ -41,20 +41,37 @@ class UserState:
     dismissed: Mapping[str, float] = field(default_factory=dict)
     profile: User | None = None
     catalogue_revision: int = 0  # newest revision any process wrote; ahead of ours: catch up before serving
-    degraded: tuple[str, ...] = ()  # ("user_state",) when it could not be read
+    degraded: tuple[
+        str, ...
+    ] = ()  # ("user_state",) while Redis is away or being rebuilt, or when nothing could be read
+
+
+@dataclass(frozen=True, slots=True)
+class UnappliedGroup:
+    """Durable and perhaps not in the live state: events first_seq to last_seq (None: none), and shoppers changed otherwise."""
+
+    group_id: str
+    first_seq: int | None
+    last_seq: int | None
+    users: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
 
 
 class EventStore(Protocol):
     """Postgres side of feedback. Raises Unavailable when the database cannot be reached."""
 
-    async def append(self, events: Sequence[Event]) -> set[str]:
+    async def append(self, events: Sequence[Event], *, group_id: str | None = None) -> set[str]:
         """Write a group in one transaction, durable on return. Returns the event ids that were new.
 
         An id seen before (even retracted, even inside this group) is a duplicate and changes nothing. Unknown items and
-        users become stubs.
+        users become stubs. group_id: noted in the same transaction as not yet in the live state, until `applied`; used again,
+        it also covers what came between.
         """
 
-    async def retract(self, event_id: str) -> Event | None:
+    async def applied(self, group_ids: Sequence[str], *, older_than: timedelta | None = None) -> None:
+        """The live state has these groups. older_than: except where one was written again since."""
+
+    async def retract(self, event_id: str, *, group_id: str | None = None) -> Event | None:
         """Mark one event as taken back (its id stays taken). None if there is none or it already was."""
 
     async def history_of(self, *, user_id: str | None, session_id: str | None, limit: int) -> list[Event]:
@@ -77,14 +94,24 @@ class LiveState(Protocol):
     async def read(self, user_id: str | None, session_id: str | None) -> UserState:
         """One Redis round trip when warm; what is missing is rebuilt from Postgres and kept."""
 
-    async def apply(self, events: Sequence[Event]) -> None:
-        """Add stored events: recent, purchased, dismissed, seen, trends."""
+    async def apply(self, events: Sequence[Event]) -> bool:
+        """Add durable events: recent, purchased, dismissed, seen, trends. False: some of it may be missing, and is going to be
+        rebuilt."""
 
     async def shown(self, impressions: Sequence[Impression]) -> None:
         """Add stored slates of the service: seen, exposures."""
 
-    async def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> None:
+    async def take_back(self, event: Event) -> bool:
+        """The opposite of `apply`, for one event that the store has retracted."""
+
+    async def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> bool:
         """Drop derived state, so that the next read rebuilds it (profile changed, event retracted, user deleted)."""
+
+    async def forget_shoppers_of(self, events: Sequence[Event]) -> bool:
+        """The same for everybody in these events."""
+
+    async def recount_trends(self) -> None:
+        """Have the trends counted anew from the store, in the background."""
 
     async def trending(self, scenario: str | None, limit: int) -> list[tuple[str, float]]:
         """Items by decayed event weight over the last day, best first; scenario None: all placements."""
@@ -93,6 +120,30 @@ class LiveState(Protocol):
         """Of those that were shown at all; empty while Redis cannot be asked."""
 
     async def announce_catalogue(self, revision: int) -> None: ...
+
+
+class EventBridge(Protocol):
+    """Where events are kept while Postgres is away: durable, in order, bounded. Every method raises Unavailable."""
+
+    async def append(self, events: Sequence[Event]) -> set[str]:
+        """Keep a group, all of it or nothing, durable on return. Returns the event ids that it did not hold before.
+
+        Raises Unavailable("backlog_full") as well, Invalid for a value that Postgres would refuse later.
+        """
+
+    async def oldest(self, limit: int) -> list[tuple[str, Event]]:
+        """(handle, event) in the order they came."""
+
+    async def remove(self, handles: Sequence[tuple[str, Event]]) -> None:
+        """They are in Postgres."""
+
+    async def refuse(self, handle: tuple[str, Event], why: str) -> None:
+        """Postgres will never take this one: it leaves the queue and is kept aside for people."""
+
+    async def length(self) -> int: ...
+
+    async def lease(self, owner: str, seconds: float) -> bool:
+        """Whether `owner` is the one who may drain for the next `seconds`."""
 
 
 class ImpressionSink(Protocol):

@@ -21,6 +21,7 @@ _SLATES = Counter("duoscene_slates", "Slates served", ["scenario"])
 _FALLBACKS = Counter("duoscene_slate_fallbacks", "Slates that a fallback step helped to fill", ["scenario", "fallback"])
 _DEGRADED = Counter("duoscene_slates_degraded", "Slates served without a dependency", ["dependency"])
 _IMPRESSIONS_DROPPED = Counter("duoscene_impressions_dropped", "Impressions that could not be recorded")
+_BRIDGED = Counter("duoscene_events_bridged", "Events accepted into Redis while the database was away")
 _MODEL = Gauge(
     "duoscene_model_live", "1 for the model version being served", ["version"], multiprocess_mode="mostrecent"
 )
@@ -62,6 +63,10 @@ def record_model(version: str | None) -> None:
 
 def record_dropped_impressions(count: int = 1) -> None:
     _IMPRESSIONS_DROPPED.inc(count)
+
+
+def record_bridged(count: int) -> None:
+    _BRIDGED.inc(count)
 
 
 def exposition() -> bytes:

@@ -21,6 +21,7 @@ from app.errors import Invalid, NotFound, Unavailable
 from app.features.texts import user_text
 from app.feedback.event import Impression
 from app.feedback.state import Exposure, LiveState, UserState
+from app.patience import Hold, hold_on
 from app.retrieval.filters import parse_filter
 from app.retrieval.item_fields import ATTRIBUTE_PREFIX, property_of
 from app.scenarios.registry import ScenarioRegistry
@@ -36,6 +37,7 @@ from app.types import Clock, Float32Array, Json, utc_now
 
 MAX_N = 200
 NUM_TRENDING = 500
+CATCH_UP_SECONDS = 10.0  # reading a bulk of changes may take so long; a database that hangs is not waited for
 Args = TypeVarTuple("Args")
 Result = TypeVar("Result")
 RETURNABLE = (*PLAIN_ITEM_FIELDS, *LIST_ITEM_FIELDS, "attributes")
@@ -43,7 +45,7 @@ RETURNABLE = (*PLAIN_ITEM_FIELDS, *LIST_ITEM_FIELDS, "attributes")
 
 @dataclass(slots=True)
 class Recommender:
-    """record: takes the impression; must not block."""
+    """record: takes the impression; must not block. hold: how to wait for the database."""
 
     live: Live
     follower: Follower
@@ -52,6 +54,7 @@ class Recommender:
     profiles: ProfileTexts
     record: Callable[[Impression], object]
     clock: Clock = utc_now
+    hold: Hold = hold_on
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="slate"))
 
     async def recommend(self, request: SlateRequest) -> Slate:
@@ -106,8 +109,10 @@ class Recommender:
         model = self.live.current.model
         if model is not None and scenario not in model.scenarios:
             await self.live.state.use_scenarios(self.scenarios.all())
+        if state.catalogue_revision <= self.live.current.catalogue.revision:
+            return []
         try:
-            await self.follower.catch_up(state.catalogue_revision)
+            await self.hold(self.follower.catch_up(state.catalogue_revision), CATCH_UP_SECONDS)
         except Unavailable:
             return ["catalogue"]
         return []

@@ -7,8 +7,19 @@ from collections.abc import AsyncIterator
 
 from app.feedback.event import EVENT_WEIGHTS
 from app.settings import Settings
+from app.stores.redis.bridge import RedisBridge
+from app.stores.redis.consistency import Comparison, compare
 from app.stores.redis.live_state import RedisLiveState
 from app.wiring.stores import Stores, redis_url_of
+
+__all__ = ["Comparison", "compare", "make_bridge", "open_live_state"]
+
+
+def make_bridge(settings: Settings) -> RedisBridge | None:
+    """Where events wait while Postgres is away; None when that is switched off."""
+    if not settings.max_bridged_events:
+        return None
+    return RedisBridge(redis_url_of(settings), max_events=settings.max_bridged_events)
 
 
 @contextlib.asynccontextmanager
@@ -19,6 +30,7 @@ async def open_live_state(settings: Settings, stores: Stores) -> AsyncIterator[R
         catalogue=stores.catalogue,
         revisions=stores.revisions,
         weights={**EVENT_WEIGHTS, **settings.event_types},
+        hold=stores.pulse.hold,
     )
     await live_state.start()
     try:

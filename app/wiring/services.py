@@ -22,8 +22,10 @@ from app.serving.recommender import Recommender
 from app.settings import Settings
 from app.stores.redis.rate_limits import RedisTokenBank
 from app.wiring.encoding import artifacts_of, open_encoder
-from app.wiring.live_state import open_live_state
+from app.wiring.live_state import make_bridge, open_live_state
 from app.wiring.stores import open_stores, redis_url_of
+
+START_BEAT_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
@@ -31,6 +33,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """All that one API process needs; opened in this order, closed in the opposite one, so that what was accepted is written."""
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(open_stores(settings))
+        await stores.pulse.beats(START_BEAT_SECONDS)  # now, because connecting takes longer than a beat may
         live_state = await stack.enter_async_context(open_live_state(settings, stores))
         encoder = open_encoder(settings, stores)
         scenarios = ScenarioRegistry(stores.scenarios, SOURCE_NAMES)
@@ -50,12 +53,19 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             scenarios=scenarios,
             keys=keys,
         )
-        intake = FeedbackIntake(stores.events, live_state, settings.max_pending_events)
+        bridge = make_bridge(settings)
+        if bridge is not None:
+            stack.push_async_callback(bridge.close)
+        intake = FeedbackIntake(
+            stores.events, live_state, settings.max_pending_events, bridge, stores.pulse.hold_patiently
+        )
         impressions = ImpressionWriter(stores.impressions, shown=live_state.shown)
         for part in (impressions, intake, follower, key_use):
             await part.start()
             stack.push_async_callback(part.close)
-        recommender = Recommender(live, follower, scenarios, live_state, ProfileTexts(encoder), impressions.write)
+        recommender = Recommender(
+            live, follower, scenarios, live_state, ProfileTexts(encoder), impressions.write, hold=stores.pulse.hold
+        )
         stack.callback(recommender.close)
 
         async def health() -> Health:

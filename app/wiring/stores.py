@@ -22,6 +22,7 @@ from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.jobs import PostgresJobs
 from app.stores.postgres.keys import PostgresKeys
+from app.stores.postgres.pulse import Pulse
 from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.scenarios import PostgresScenarios
 from app.stores.postgres.shop_data import PostgresShopData
@@ -34,6 +35,7 @@ class Stores:
     """Everything kept in Postgres."""
 
     engine: AsyncEngine
+    pulse: Pulse
     catalogue: CatalogueStore
     shop_data: ShopDataStore
     events: PostgresEvents
@@ -50,9 +52,11 @@ class Stores:
 async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
     """settings: with the urls of running servers, as `use_servers` gives them."""
     engine = create_engine(database_url_of(settings))
+    pulse = Pulse(database_url_of(settings))
     try:
         yield Stores(
             engine=engine,
+            pulse=pulse,
             catalogue=PostgresCatalogue(engine),
             shop_data=PostgresShopData(engine),
             events=PostgresEvents(engine),
@@ -65,6 +69,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
             text_vectors=PostgresTextVectors(engine),
         )
     finally:
+        await pulse.close()
         await engine.dispose()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
@@ -17,7 +17,9 @@ from sqlalchemy import (
     Select,
     Text,
     bindparam,
+    delete,
     func,
+    insert,
     select,
     text,
     update,
@@ -27,11 +29,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.types import TypeEngine
 
 from app.feedback.event import Event
+from app.feedback.state import UnappliedGroup
 from app.stores.postgres.engine import begin, sqlstate
 from app.stores.postgres.showings import read_dismissed, read_exposures, read_seen
-from app.stores.postgres.tables import events
+from app.stores.postgres.tables import events, unapplied_groups
 
 DEADLOCK = "40P01"
+MAX_GROUPS = 1_000
 FIELDS: dict[str, TypeEngine[Any]] = {
     "event_id": Text(), "type": Text(), "item_id": Text(), "user_id": Text(), "session_id": Text(), "scenario": Text(),
     "recommendation_id": Text(), "position": Integer(), "value": Double(), "quantity": Double(), "currency": Text(),
@@ -47,7 +51,11 @@ APPEND = text(f"""
     ), fresh AS (
         INSERT INTO events ({NAMES})
         SELECT {NAMES.replace("context", "context::jsonb")} FROM given ORDER BY place
-        ON CONFLICT (event_id) DO NOTHING RETURNING event_id, item_id, user_id
+        ON CONFLICT (event_id) DO NOTHING RETURNING seq, event_id, item_id, user_id
+    ), noted AS (
+        INSERT INTO unapplied_groups AS g (group_id, first_seq, last_seq)
+        SELECT :group_id, min(seq), max(seq) FROM fresh WHERE CAST(:group_id AS text) IS NOT NULL HAVING count(*) > 0
+        ON CONFLICT (group_id) DO UPDATE SET last_seq = greatest(g.last_seq, excluded.last_seq), written_at = now()
     ), new_items AS (
         INSERT INTO items (item_id)
         SELECT DISTINCT item_id FROM fresh WHERE NOT EXISTS (SELECT FROM items WHERE items.item_id = fresh.item_id)
@@ -59,17 +67,26 @@ APPEND = text(f"""
         ORDER BY user_id ON CONFLICT DO NOTHING
     )
     SELECT event_id FROM fresh
-""").bindparams(*(bindparam(name, type_=ARRAY(kind)) for name, kind in FIELDS.items()))  # noqa: S608 - our own names
+""").bindparams(  # noqa: S608 - our own names
+    bindparam("group_id", type_=Text()), *(bindparam(name, type_=ARRAY(kind)) for name, kind in FIELDS.items())
+)
+
+
+class HourCounts(NamedTuple):
+    """rows: (hours since 1970, scenario, item, type, events). open_groups: durable at that moment, not yet in the live state."""
+
+    rows: list[tuple[int, str | None, str, str, int]]
+    open_groups: int
 
 
 class PostgresEvents:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def append(self, given: Sequence[Event]) -> set[str]:
+    async def append(self, given: Sequence[Event], *, group_id: str | None = None) -> set[str]:
         if not given:
             return set()
-        arrays = to_arrays(given)
+        arrays = to_arrays(given) | {"group_id": group_id}
         try:
             return await self._append(arrays)
         except DBAPIError as error:
@@ -77,19 +94,50 @@ class PostgresEvents:
                 raise
         return await self._append(arrays)  # two groups met the same ids in opposite order; the other one is done now
 
-    async def _append(self, arrays: dict[str, list[Any]]) -> set[str]:
+    async def _append(self, arrays: dict[str, Any]) -> set[str]:
         async with begin(self._engine) as connection:
             return set((await connection.execute(APPEND, arrays)).scalars())
 
-    async def retract(self, event_id: str) -> Event | None:
+    async def applied(self, group_ids: Sequence[str], *, older_than: timedelta | None = None) -> None:
+        done = delete(unapplied_groups).where(unapplied_groups.c.group_id.in_(group_ids))
+        if older_than is not None:
+            done = done.where(unapplied_groups.c.written_at < func.now() - older_than)
+        async with begin(self._engine) as connection:
+            await connection.execute(done)
+
+    async def unapplied(self, older_than: timedelta) -> list[UnappliedGroup]:
+        """Groups whose writer died, or could not reach the live state, before it had them. At most MAX_GROUPS."""
+        old = unapplied_groups.c.written_at < func.now() - older_than
+        query = select(unapplied_groups).where(old).order_by(unapplied_groups.c.written_at).limit(MAX_GROUPS)
+        async with begin(self._engine) as connection:
+            return [
+                UnappliedGroup(row.group_id, row.first_seq, row.last_seq, tuple(row.users), tuple(row.sessions))
+                for row in await connection.execute(query)
+            ]
+
+    async def shoppers_of(self, group: UnappliedGroup, limit: int) -> list[tuple[str | None, str | None]]:
+        """(user, session) of the events in a group's range, at most `limit`."""
+        query = (
+            select(events.c.user_id, events.c.session_id)
+            .where(events.c.seq.between(group.first_seq, group.last_seq))
+            .distinct()
+            .limit(limit)
+        )
+        async with begin(self._engine) as connection:
+            return [(user_id, session_id) for user_id, session_id in await connection.execute(query)]
+
+    async def retract(self, event_id: str, *, group_id: str | None = None) -> Event | None:
         taken_back = (
             update(events)
             .where(events.c.event_id == event_id, events.c.retracted_at.is_(None))
             .values(retracted_at=func.now())
-            .returning(*COLUMNS)
+            .returning(events.c.seq, *COLUMNS)
         )
         async with begin(self._engine) as connection:
             row = (await connection.execute(taken_back)).one_or_none()
+            if row is not None and group_id is not None:
+                noted = {"group_id": group_id, "first_seq": row.seq, "last_seq": row.seq}
+                await connection.execute(insert(unapplied_groups).values(noted))
             return None if row is None else to_event(row)
 
     async def history_of(self, *, user_id: str | None, session_id: str | None, limit: int) -> list[Event]:
@@ -133,8 +181,8 @@ class PostgresEvents:
         async with begin(self._engine) as connection:
             return await read_exposures(connection, since)
 
-    async def counts_by_hour(self, since: datetime) -> list[tuple[int, str | None, str, str, int]]:
-        """(hours since 1970, scenario, item, type, events) of everything since then: what trends are rebuilt from."""
+    async def counts_by_hour(self, since: datetime) -> HourCounts:
+        """Everything since then, by hour: what trends are rebuilt from."""
         hour = func.floor(func.extract("epoch", events.c.occurred_at) / 3600).cast(BigInteger)
         group = (hour, events.c.scenario, events.c.item_id, events.c.type)
         query = (
@@ -143,7 +191,10 @@ class PostgresEvents:
             .group_by(*group)
         )
         async with begin(self._engine) as connection:
-            return [tuple(row) for row in await connection.execute(query)]
+            await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            rows = [tuple(row) for row in await connection.execute(query)]
+            open_groups = (await connection.execute(select(func.count()).select_from(unapplied_groups))).scalar_one()
+            return HourCounts(rows, open_groups)
 
 
 def whose_events(user_id: str | None, session_id: str | None) -> list[Any]:

@@ -77,6 +77,15 @@ events = Table(
     Index("events_by_time", "occurred_at", "seq"),
 )  # fmt: skip
 
+# What Postgres has and the live state may not have: written with the events, removed once the live state has them.
+unapplied_groups = Table(
+    "unapplied_groups", metadata,
+    Column("group_id", Text, primary_key=True),
+    Column("first_seq", BigInteger), Column("last_seq", BigInteger),
+    required("users", ARRAY(Text), "'{}'"), required("sessions", ARRAY(Text), "'{}'"),
+    required("written_at", TIME, "now()"),
+)  # fmt: skip
+
 impressions = Table(
     "impressions", metadata,
     Column("recommendation_id", ID, primary_key=True),

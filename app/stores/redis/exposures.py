@@ -40,6 +40,12 @@ class Exposures:
     def add_acts(self, pipe: Client, events: Iterable[Event]) -> None:
         self._add(pipe, ACTED, Counter(event.item_id for event in events if event.type == "click"))
 
+    def take_back(self, pipe: Client, event: Event) -> None:
+        """An act that was retracted. One of an earlier period stays counted until that period is over."""
+        period = PERIOD_DAYS * 86_400
+        if event.type == "click" and event.occurred_at.timestamp() // period == self._clock().timestamp() // period:
+            pipe.zincrby(self._key(ACTED, 0), -1, event.item_id)
+
     async def of(self, item_ids: Sequence[str]) -> dict[str, Exposure]:
         pipe = self._client.pipeline(transaction=False)
         for counter in (SHOWN, ACTED):

@@ -14,7 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from app.errors import Unavailable
 from app.feedback.event import EVENT_WEIGHTS, Event, Impression
 from app.feedback.seen import MAX_SEEN, Showing, act_of, showing_of
 from app.feedback.state import MAX_HISTORY, Exposure, HistoryEntry, UserState
+from app.patience import Hold, forget, hold_on, settles, within
 from app.scenarios.scenario import RevisionStore
 from app.stores.redis import scripts
 from app.stores.redis.client import FAILURES, Client, Server
@@ -45,7 +46,7 @@ from app.stores.redis.subject import (
 from app.stores.redis.trends import Trends
 from app.types import Clock, utc_now
 
-READ_SECONDS = 0.1
+READ_SECONDS = 0.02  # a healthy answer takes less than a millisecond
 WRITE_SECONDS = 1.0  # a missed write costs a repair, a slow one only its own caller
 POSTGRES_SECONDS = 1.0  # for what Redis cannot answer
 STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour
@@ -68,11 +69,16 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Cached:
-    """What Redis holds. parts: None for a subject without a state; generations stand beside them."""
+    """What Redis holds. parts: None for a subject without a state; generations stand beside them.
 
+    is_believable: False while Redis is being rebuilt. bridged: of events that Postgres does not have yet.
+    """
+
+    is_believable: bool
     revision: int
     parts: list[Part | None]
     generations: list[bytes]
+    bridged: list[HistoryEntry]
 
 
 class RedisLiveState:
@@ -81,6 +87,7 @@ class RedisLiveState:
     def __init__(
         self, redis_url: str, *, events: EventSource, catalogue: CatalogueStore, revisions: RevisionStore,
         prefix: str = "duoscene", weights: Mapping[str, float] = EVENT_WEIGHTS, clock: Clock = utc_now,
+        hold: Hold = hold_on,
     ) -> None:  # fmt: skip
         self._server = Server(redis_url, timeout_seconds=WRITE_SECONDS)
         self._events = events
@@ -88,6 +95,7 @@ class RedisLiveState:
         self._revisions = revisions
         self._prefix = prefix
         self._clock = clock
+        self._hold = hold
         self._trends = Trends(self._server.client, prefix, weights, clock)
         self._exposures = Exposures(self._server.client, prefix, clock)
         self._repair = Repair(self._server, self._trends, self._exposures, events, revisions, prefix)
@@ -105,36 +113,28 @@ class RedisLiveState:
     async def read(self, user_id: str | None, session_id: str | None) -> UserState:
         wanted = subjects(user_id, session_id)
         cached = await self._read_cached(wanted)
+        degraded, now = tuple[str, ...](), self._clock()
+        if cached is None or not cached.is_believable:
+            degraded = ("user_state",)
+        elif all(part is not None for part in cached.parts):
+            return make_state([part for part in cached.parts if part is not None], cached, now)
         try:
-            async with asyncio.timeout(POSTGRES_SECONDS):
-                if cached is None:
-                    revision = (await self._revisions.read()).catalogue
-                    parts = await asyncio.gather(*(self._build(subject) for subject in wanted))
-                else:
-                    revision = cached.revision
-                    parts = await asyncio.gather(
-                        *(
-                            self._build_and_keep(subject, generation) if part is None else done(part)
-                            for subject, part, generation in zip(wanted, cached.parts, cached.generations, strict=True)
-                        )
-                    )
-        except (Unavailable, TimeoutError) as error:
-            log.warning("no user state: %s", error or "Postgres took too long")
-            return UserState(catalogue_revision=cached.revision if cached else 0, degraded=("user_state",))
-        return UserState(
-            history=merge_histories(part.history for part in parts),
-            purchased=merge_latest(part.purchased for part in parts),
-            seen=counts_at(merge_latest(part.seen for part in parts), self._clock()),
-            dismissed=merge_latest(part.dismissed for part in parts),
-            profile=next((part.profile for part in parts if part.profile is not None), None),
-            catalogue_revision=revision,
-        )
+            if cached is None or not cached.is_believable:
+                revision, *parts = await self._hold(self._build_all(wanted), POSTGRES_SECONDS)
+            else:
+                revision = cached.revision
+                parts = await self._hold(self._build_missing(wanted, cached), POSTGRES_SECONDS)
+        except Unavailable as error:
+            log.warning("no user state from Postgres: %s", error)
+            found = [part for part in cached.parts if part is not None] if cached else []
+            return make_state(found, cached, now, degraded=("user_state",))
+        return make_state(parts, cached, now, revision, degraded)
 
-    async def apply(self, events: Sequence[Event]) -> None:
-        await self._show([showing for event in events if (showing := showing_of(event)) is not None])
+    async def apply(self, events: Sequence[Event]) -> bool:
+        is_shown = await self._show([showing for event in events if (showing := showing_of(event)) is not None])
         events = [event for event in events if event.type != "impression"]
         if not events:
-            return
+            return is_shown
         by_subject: dict[Subject, list[Event]] = defaultdict(list)
         for event in events:
             for subject in subjects(event.user_id, event.session_id):
@@ -149,16 +149,18 @@ class RedisLiveState:
             pipe.eval(scripts.APPLY, len(keys), *keys, *limits, *values)
         self._trends.add(pipe, events)
         self._exposures.add_acts(pipe, events)
-        if not await self._execute(pipe):
-            self._repair.missed(named, events)
+        if await self._execute(pipe):
+            return is_shown
+        self._repair.missed(named, trends=True)
+        return False
 
     async def shown(self, impressions: Sequence[Impression]) -> None:
         """Stored slates of the service itself."""
         await self._show(showings_of(impressions))
 
-    async def _show(self, showings: Sequence[Showing]) -> None:
+    async def _show(self, showings: Sequence[Showing]) -> bool:
         if not showings:
-            return
+            return True
         by_subject: dict[Subject, list[Showing]] = defaultdict(list)
         for showing in showings:
             for subject in subjects(showing.user_id, showing.session_id):
@@ -171,16 +173,49 @@ class RedisLiveState:
             values = [value for subject in chunk for value in show_arguments(by_subject[subject])]
             pipe.eval(scripts.SHOW, len(keys), *keys, scripts.GENERATION_TTL_SECONDS, MAX_SEEN, *values)
         self._exposures.add_showings(pipe, showings)
-        if not await self._execute(pipe):
-            self._repair.missed(named)
+        if await self._execute(pipe):
+            return True
+        self._repair.missed(named)
+        return False
 
-    async def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> None:
-        named = subjects(user_id, session_id)
+    async def take_back(self, event: Event) -> bool:
+        named = subjects(event.user_id, event.session_id)
         pipe = self._server.client.pipeline(transaction=False)
+        self._queue_forget(pipe, named)
+        if event.type != "impression":
+            self._trends.add(pipe, [event], sign=-1)
+            self._exposures.take_back(pipe, event)
+        if await self._execute(pipe):
+            return True
+        self._repair.missed(named, trends=True)
+        return False
+
+    async def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> bool:
+        return await self._forget(subjects(user_id, session_id))
+
+    async def forget_shoppers_of(self, events: Sequence[Event]) -> bool:
+        return await self._forget(
+            list({subject for event in events for subject in subjects(event.user_id, event.session_id)})
+        )
+
+    async def _forget(self, named: Sequence[Subject]) -> bool:
+        pipe = self._server.client.pipeline(transaction=False)
+        self._queue_forget(pipe, named)
+        if await self._execute(pipe):
+            return True
+        self._repair.missed(named)
+        return False
+
+    def _queue_forget(self, pipe: Client, named: Sequence[Subject]) -> None:
         for subject in named:
             pipe.eval(scripts.FORGET, len(PARTS), *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
-        if not await self._execute(pipe):
-            self._repair.missed(named)
+
+    async def recount_trends(self) -> None:
+        self._repair.missed((), trends=True)
+
+    async def settle(self) -> None:
+        """Wait until the repair has done what it was told."""
+        await self._repair.settle()
 
     async def forget_everybody(self) -> None:
         """Every state and the trends are rebuilt, e.g. after an import that wrote events past the intake."""
@@ -194,7 +229,7 @@ class RedisLiveState:
         """Empty while Redis cannot be asked."""
         if limit > 0 and self._server.may_be_asked():
             try:
-                return await self._trends.top(scenario, limit)
+                return await within(self._trends.top(scenario, limit), READ_SECONDS)
             except FAILURES as error:
                 self._fail("trends", error)
         return []
@@ -220,22 +255,20 @@ class RedisLiveState:
 
     async def _read_cached(self, wanted: Sequence[Subject]) -> Cached | None:
         """None where Redis does not answer in time or may not be believed."""
-        if not self._server.may_be_asked() or self._repair.has_missed(wanted):
+        if not self._server.may_be_asked():
             return None
         keys = [subject.keys(self._prefix) for subject in wanted]
         pipe = self._server.client.pipeline(transaction=True)
         pipe.mget(f"{self._prefix}:rev", self._repair.mark, *(key for mark, _, _, g, _, _ in keys for key in (mark, g)))
-        for _, history, purchased, _, seen, dismissed in keys:
+        for subject, (_, history, purchased, _, seen, dismissed) in zip(wanted, keys, strict=True):
             pipe.zrange(history, 0, -1)
             for figures in (purchased, seen, dismissed):
                 pipe.zrange(figures, 0, -1, withscores=True)
+            pipe.zrange(subject.bridged_key(self._prefix), -MAX_HISTORY, -1)
         try:
-            async with asyncio.timeout(READ_SECONDS):
-                (revision, valid_for, *marks), *sets = await pipe.execute()
+            (revision, valid_for, *marks), *sets = await within(pipe.execute(), READ_SECONDS)
         except FAILURES as error:
             self._fail("a user state", error)
-            return None
-        if not self._repair.is_valid(valid_for):
             return None
         parts = [
             None if profile is None else Part(
@@ -245,9 +278,30 @@ class RedisLiveState:
                 to_figures(dismissed),
                 load_profile(profile),
             )
-            for profile, history, purchased, seen, dismissed in zip(marks[::2], *(sets[i::4] for i in range(4)), strict=True)
+            for profile, history, purchased, seen, dismissed in zip(marks[::2], *(sets[i::5] for i in range(4)), strict=True)
         ]  # fmt: skip
-        return Cached(int(revision or 0), parts, [generation or b"" for generation in marks[1::2]])
+        return Cached(
+            self._repair.is_valid(valid_for) and not self._repair.has_missed(wanted),
+            int(revision or 0),
+            parts,
+            [generation or b"" for generation in marks[1::2]],
+            [load_entry(member) for members in sets[4::5] for member in members],
+        )
+
+    async def _build_all(self, wanted: Sequence[Subject]) -> tuple[Any, ...]:
+        """The catalogue revision, then the part of each subject."""
+        return tuple(await asyncio.gather(self._revision(), *(self._build(subject) for subject in wanted)))
+
+    async def _build_missing(self, wanted: Sequence[Subject], cached: Cached) -> list[Part]:
+        return await asyncio.gather(
+            *(
+                self._build_and_keep(subject, generation) if part is None else done(part)
+                for subject, part, generation in zip(wanted, cached.parts, cached.generations, strict=True)
+            )
+        )
+
+    async def _revision(self) -> int:
+        return (await self._revisions.read()).catalogue
 
     async def _build(self, subject: Subject) -> Part:
         whose = {"user_id": None, "session_id": None} | {subject.id_name: subject.name}
@@ -271,7 +325,9 @@ class RedisLiveState:
             arguments += [len(figures), *(x for item_id, figure in figures.items() for x in (figure, item_id))]
         pipe = self._server.client.pipeline(transaction=False)
         pipe.eval(scripts.STORE, len(PARTS), *subject.keys(self._prefix), *arguments)
-        await self._execute(pipe)
+        keeping = asyncio.create_task(self._execute(pipe))
+        if not await settles(keeping, READ_SECONDS):
+            forget(keeping)
         return part
 
     async def _execute(self, pipe: Client) -> bool:
@@ -279,7 +335,7 @@ class RedisLiveState:
         if not self._server.may_be_asked():
             return False
         try:
-            await pipe.execute()
+            await within(pipe.execute(), WRITE_SECONDS)
         except FAILURES as error:
             self._fail("a write", error)
             return False
@@ -287,6 +343,28 @@ class RedisLiveState:
 
     def _fail(self, what: str, error: BaseException) -> None:
         self._server.rest(f"{what}: {type(error).__name__} {error}")
+
+
+def make_state(
+    parts: Sequence[Part],
+    cached: Cached | None,
+    now: datetime,
+    revision: int | None = None,
+    degraded: tuple[str, ...] = (),
+) -> UserState:
+    bridged = cached.bridged if cached else []
+    bought = {entry.item_id: entry.occurred_at for entry in bridged if entry.type == "purchase"}
+    disliked = {entry.item_id: entry.occurred_at for entry in bridged if entry.type == "dislike"}
+    known = cached.revision if cached else 0
+    return UserState(
+        history=merge_histories([*(part.history for part in parts), bridged]),
+        purchased=merge_latest([*(part.purchased for part in parts), bought]),
+        seen=counts_at(merge_latest(part.seen for part in parts), now),
+        dismissed=merge_latest([*(part.dismissed for part in parts), disliked]),
+        profile=next((part.profile for part in parts if part.profile is not None), None),
+        catalogue_revision=known if revision is None else revision,
+        degraded=degraded,
+    )
 
 
 async def done(part: Part) -> Part:

@@ -1,35 +1,46 @@
-"""Makes a Redis believable again.
+"""Makes a Redis believable again, and keeps it so.
 
 The key `valid` names the server process (its run id) whose states may be believed. A restarted or emptied server has another
-id or no key: one process drops all states, rebuilds trends and exposures and sets it. Besides, each process remembers what it could not
-write, and drops those states as soon as Redis answers.
+id or no key: one process drops all states, counts trends and exposures anew and sets it. Besides, each process remembers what it could not
+write, and drops those states as soon as Redis answers; and what a killed process left behind between Postgres and Redis is
+found in Postgres (`unapplied`) and dropped by any other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Collection, Iterable
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Protocol
 
 from app.errors import Unavailable
-from app.feedback.event import Event
-from app.feedback.state import EventStore
+from app.feedback.state import EventStore, UnappliedGroup
 from app.scenarios.scenario import RevisionStore
 from app.stores.redis import scripts
 from app.stores.redis.client import FAILURES, Server
 from app.stores.redis.exposures import ExposureCounts, Exposures
-from app.stores.redis.subject import PARTS, Subject
+from app.stores.redis.subject import PARTS, Subject, subjects
 from app.stores.redis.trends import HourlyCounts, Trends
 
-MAX_MISSED = 10_000  # subjects or events; beyond that everything is dropped
+MAX_MISSED = 10_000  # subjects; beyond that everything is dropped
 RETRY_SECONDS = 0.25
 LOCK_SECONDS = 60
+SWEEP_SECONDS = 5.0
+LEFT_BEHIND = timedelta(seconds=10)  # a living process has brought its group to Redis, or given up, long before
+FIRST_RECOUNT_SECONDS, MAX_RECOUNT_SECONDS = 1.0, 60.0  # between counts of the trends while shoppers go on writing
 log = logging.getLogger(__name__)
 
 
 class EventSource(EventStore, HourlyCounts, ExposureCounts, Protocol):
     """What the live state is derived from."""
+
+    async def unapplied(self, older_than: timedelta) -> Sequence[UnappliedGroup]: ...
+
+    async def shoppers_of(self, group: UnappliedGroup, limit: int) -> list[tuple[str | None, str | None]]: ...
 
 
 class Repair:
@@ -46,8 +57,11 @@ class Repair:
         self._task: asyncio.Task[None] | None = None
         self._missed_subjects: set[Subject] = set()
         self._dropping: set[Subject] = set()
-        self._missed_events: list[Event] = []
         self._missed_everything = False
+        self._trends_are_unsure = False
+        self._next_sweep = 0.0
+        self._next_count = 0.0
+        self._count_seconds = FIRST_RECOUNT_SECONDS
         self.mark = f"{prefix}:valid"
 
     def start(self) -> None:
@@ -70,18 +84,17 @@ class Repair:
     def has_missed(self, subjects: Iterable[Subject]) -> bool:
         return self._missed_everything or bool((self._missed_subjects | self._dropping).intersection(subjects))
 
-    def missed(self, subjects: Iterable[Subject], events: Collection[Event] = ()) -> None:
-        """Nobody of this process believes their states until they are dropped."""
+    def missed(self, subjects: Iterable[Subject], *, trends: bool = False) -> None:
+        """Nobody of this process believes their states until they are dropped. trends: those may be wrong now, too."""
         self._missed_subjects.update(subjects)
-        self._missed_events.extend(events)
-        if max(len(self._missed_subjects), len(self._missed_events)) > MAX_MISSED:
+        self._trends_are_unsure |= trends
+        if len(self._missed_subjects) > MAX_MISSED:
             self.missed_everything()
         self._wanted.set()
 
     def missed_everything(self) -> None:
         self._missed_everything = True
         self._missed_subjects.clear()
-        self._missed_events.clear()
         self._wanted.set()
 
     async def invalidate(self) -> None:
@@ -89,11 +102,13 @@ class Repair:
         await self._server.client.delete(self.mark)
         self._wanted.set()
 
+    async def settle(self) -> None:
+        """Until everything that was missed so far is dropped. For a command line, which has nothing else to do."""
+        while self._missed_everything or self._missed_subjects or self._dropping or self._trends_are_unsure:  # noqa: ASYNC110
+            await asyncio.sleep(RETRY_SECONDS / 5)
+
     async def _run(self) -> None:
-        while True:
-            await self._wanted.wait()
-            if self._task is None:
-                return
+        while self._task is not None:
             self._wanted.clear()
             try:
                 is_done = await self._repair()
@@ -105,7 +120,13 @@ class Repair:
                 is_done = False
             if not is_done:
                 await asyncio.sleep(RETRY_SECONDS)
-                self._wanted.set()
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds_to_next_look()):
+                    await self._wanted.wait()
+
+    def _seconds_to_next_look(self) -> float:
+        return max(min(self._next_sweep, self._next_count) - time.monotonic(), RETRY_SECONDS)
 
     async def _repair(self) -> bool:
         if self._missed_everything:
@@ -115,14 +136,21 @@ class Repair:
         await self._server.client.eval(
             scripts.RAISE, 1, f"{self._prefix}:rev", (await self._revisions.read()).catalogue
         )
-        if self.is_valid(await self._server.client.get(self.mark)):
-            return True
+        if not self.is_valid(await self._server.client.get(self.mark)) and not await self._start_anew():
+            return False
+        await self._sweep()
+        await self._count_trends()
+        return True
+
+    async def _start_anew(self) -> bool:
+        """False: another process is at it."""
         if not await self._server.client.set(f"{self._prefix}:repairing", "1", nx=True, ex=LOCK_SECONDS):
-            return False  # another process is at it
+            return False
         try:
             run_id = self._server.run_id
             await self._drop_all()
-            await self._trends.rebuild(self._events)
+            await self._doubt_trends()
+            await self._count_trends()
             await self._exposures.rebuild(self._events)
             await self._server.client.set(self.mark, run_id)
         finally:
@@ -134,14 +162,63 @@ class Repair:
         """A subject that is missed again meanwhile stays for the next round."""
         self._dropping |= self._missed_subjects
         self._missed_subjects = set()
-        pipe = self._server.client.pipeline(transaction=False)
-        for subject in self._dropping:
-            pipe.eval(scripts.FORGET, len(PARTS), *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
-        events = list(self._missed_events)
-        self._trends.add(pipe, events)
-        await pipe.execute()
+        if self._trends_are_unsure:
+            await self._doubt_trends()
+            self._trends_are_unsure = False
+        await self._drop(self._dropping)
         self._dropping = set()
-        del self._missed_events[: len(events)]
+
+    async def _drop(self, shoppers: Iterable[Subject]) -> None:
+        pipe = self._server.client.pipeline(transaction=False)
+        for subject in shoppers:
+            pipe.eval(scripts.FORGET, len(PARTS), *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
+        await pipe.execute()
+
+    async def _sweep(self) -> None:
+        """What died between Postgres and Redis."""
+        if time.monotonic() < self._next_sweep:
+            return
+        self._next_sweep = time.monotonic() + SWEEP_SECONDS
+        groups = await self._events.unapplied(LEFT_BEHIND)
+        if not groups:
+            return
+        left: set[Subject] = set()
+        for group in groups:
+            left.update(Subject("u", name) for name in group.users)
+            left.update(Subject("s", name) for name in group.sessions)
+            if group.first_seq is not None:
+                for user_id, session_id in await self._events.shoppers_of(group, MAX_MISSED + 1):
+                    left.update(subjects(user_id, session_id))
+        log.warning("%d groups of events never came to the live state; %d states are dropped", len(groups), len(left))
+        await self._doubt_trends()
+        if len(left) > MAX_MISSED:
+            await self.invalidate()
+        else:
+            await self._drop(left)
+        await self._events.applied([group.group_id for group in groups], older_than=LEFT_BEHIND)
+
+    async def _doubt_trends(self) -> None:
+        await self._server.client.set(self._trends.unsure, secrets.token_hex(8))
+        self._count_seconds = FIRST_RECOUNT_SECONDS
+        self._next_count = 0.0
+
+    async def _count_trends(self) -> None:
+        """One process at a time, until a count was exact; ever more rarely while shoppers write without a pause."""
+        if time.monotonic() < self._next_count:
+            return
+        self._next_count = time.monotonic() + self._count_seconds
+        doubt = await self._server.client.get(self._trends.unsure)
+        if doubt is None:
+            self._next_count = time.monotonic() + MAX_RECOUNT_SECONDS
+            return
+        if not await self._server.client.set(f"{self._prefix}:counting", "1", nx=True, ex=LOCK_SECONDS):
+            return
+        try:
+            if await self._trends.count_anew(self._events):
+                await self._server.client.eval(scripts.DELETE_IF, 1, self._trends.unsure, doubt)
+        finally:
+            await self._server.client.delete(f"{self._prefix}:counting")
+        self._count_seconds = min(self._count_seconds * 2, MAX_RECOUNT_SECONDS)
 
     async def _drop_all(self) -> None:
         for kind in (kind + part for kind in "us" for part in PARTS if part != "g"):

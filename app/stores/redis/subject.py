@@ -28,6 +28,10 @@ class Subject(NamedTuple):
         """State mark, history, purchases, generation, seen, dislikes: see `scripts`."""
         return [f"{prefix}:{self.kind}{part}:{self.name}" for part in PARTS]
 
+    def bridged_key(self, prefix: str) -> str:
+        """History entries of events that wait for Postgres: see `bridge`."""
+        return f"{prefix}:{self.kind}b:{self.name}"
+
 
 def subjects(user_id: str | None, session_id: str | None) -> list[Subject]:
     found = [Subject("u", user_id)] if user_id is not None else []

@@ -1,4 +1,8 @@
-"""What shoppers act on now: event weight per item in hourly buckets, for each scenario and for all placements."""
+"""What shoppers act on now: event weight per item in hourly buckets, for each scenario and for all placements.
+
+Writers add to the buckets; after a loss they are counted anew from Postgres. A count is exact when nothing was written while
+it was made and nothing was on its way: then the mark `unsure` goes, otherwise the count is repeated.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
+
+from redis.exceptions import WatchError
 
 from app.feedback.event import Event
 from app.feedback.trends import HOURS, worth
@@ -17,9 +23,21 @@ BUCKET_TTL_SECONDS = (HOURS + 2) * 3600
 RESULT_TTL_SECONDS = 10  # a union of 25 buckets can take milliseconds; everybody shares it
 
 
-class HourlyCounts(Protocol):
-    async def counts_by_hour(self, since: datetime) -> list[tuple[int, str | None, str, str, int]]:
+Rows = Iterable[tuple[int, str | None, str, float]]  # hours since 1970, scenario, item, weight
+
+
+class Counted(Protocol):
+    @property
+    def rows(self) -> list[tuple[int, str | None, str, str, int]]:
         """(hours since 1970, scenario, item, type, events)."""
+
+    @property
+    def open_groups(self) -> int:
+        """Groups that the rows hold and that nobody may have added here yet."""
+
+
+class HourlyCounts(Protocol):
+    async def counts_by_hour(self, since: datetime) -> Counted: ...
 
 
 class Trends:
@@ -28,34 +46,91 @@ class Trends:
     def __init__(self, client: Client, prefix: str, weights: Mapping[str, float], clock: Clock) -> None:
         self._client = client
         self._prefix = prefix
-        self._weights = weights
+        self._weights = {kind: weight for kind, weight in weights.items() if weight > 0}
         self._clock = clock
+        self.writes = f"{prefix}:writes-of-trends"
+        self.unsure = f"{prefix}:unsure-trends"
 
-    def add(self, pipe: Client, events: Iterable[Event]) -> None:
-        """As further commands of a pipeline."""
+    def add(self, pipe: Client, events: Iterable[Event], sign: int = 1) -> None:
+        """As further commands of a pipeline. sign -1 takes them out again."""
         hour = self._this_hour()
         rows = (
             (
                 int(event.occurred_at.timestamp() // 3600),
                 event.scenario,
                 event.item_id,
-                self._weights.get(event.type, 0.0),
+                sign * self._weights.get(event.type, 0.0),
             )
             for event in events
             if hour - event.occurred_at.timestamp() // 3600 < HOURS
         )
-        self._queue(pipe, rows)
+        buckets = self._buckets(rows)
+        pipe.incr(self.writes)
+        for bucket, weights in buckets.items():
+            self._queue(pipe, bucket, weights)
+            if sign < 0:
+                pipe.zremrangebyscore(bucket, "-inf", 1e-9)
 
-    async def rebuild(self, counts: HourlyCounts) -> None:
-        """From the events of the last day. Concurrent additions may be lost or counted twice: these are trends."""
-        rows = await counts.counts_by_hour(self._clock() - timedelta(hours=HOURS))
-        async for key in self._client.scan_iter(match=f"{self._prefix}:t*", count=1000):
-            await self._client.unlink(key)
+    async def count_anew(self, events: HourlyCounts) -> bool:
+        """From the events of the last day. False: something was written meanwhile, so it is right only nearly."""
+        writes = int(await self._client.incr(self.writes))
+        counted = await events.counts_by_hour(self.since())
+        buckets = self.count(counted)
         pipe = self._client.pipeline(transaction=False)
-        self._queue(
-            pipe, ((hour, where, item, self._weights.get(kind, 0.0) * n) for hour, where, item, kind, n in rows)
-        )
+        for bucket, weights in buckets.items():
+            pipe.unlink(self._new(bucket))
+            self._queue(pipe, self._new(bucket), weights)
         await pipe.execute()
+        if counted.open_groups == 0 and await self._replace(buckets, if_writes=writes):
+            return True
+        await self._replace(buckets, if_writes=None)
+        return False
+
+    def since(self) -> datetime:
+        return self._clock() - timedelta(hours=HOURS)
+
+    def count(self, counted: Counted) -> dict[str, dict[str, float]]:
+        """bucket -> item -> weight."""
+        return self._buckets(
+            (hour, where, item, self._weights.get(kind, 0.0) * n) for hour, where, item, kind, n in counted.rows
+        )
+
+    async def held(self) -> dict[str, dict[str, float]]:
+        """The same as it stands in Redis."""
+        found: dict[str, dict[str, float]] = {}
+        async for key in self._client.scan_iter(match=f"{self._prefix}:t[0-9]*", count=1000):
+            rows = await self._client.zrange(key, 0, -1, withscores=True)
+            found[key.decode()] = {item.decode(): score for item, score in rows}
+        return found
+
+    def is_counted(self, bucket: str) -> bool:
+        """Whether `count` sees all of a bucket: the oldest hour is cut."""
+        return int(bucket.removeprefix(f"{self._prefix}:t").partition(":")[0]) > self._this_hour() - HOURS
+
+    async def _replace(self, buckets: Mapping[str, object], if_writes: int | None) -> bool:
+        """All buckets at once; with `if_writes` only if nothing was written since that number was read."""
+        old = [key async for key in self._client.scan_iter(match=f"{self._prefix}:t[0-9t]*", count=1000)]
+        gone = [key for key in old if key.decode() not in buckets]
+        async with self._client.pipeline(transaction=True) as pipe:
+            if if_writes is not None:
+                await pipe.watch(self.writes)
+                if int(await pipe.get(self.writes) or 0) != if_writes:
+                    return False
+            pipe.multi()
+            pipe.incr(self.writes)
+            for bucket in buckets:
+                pipe.rename(self._new(bucket), bucket)
+            if gone:
+                pipe.unlink(*gone)
+            try:
+                await pipe.execute()
+            except WatchError:
+                return False
+        return True
+
+    def _new(self, bucket: str) -> str:
+        """Where a bucket is made before it takes its place."""
+        return f"{self._prefix}:n{bucket.removeprefix(f'{self._prefix}:t')}"
 
     async def top(self, scenario: str | None, limit: int) -> list[tuple[str, float]]:
         result = f"{self._prefix}:tt{label(scenario)}"
@@ -70,17 +145,19 @@ class Trends:
         best: list[tuple[bytes, float]] = await self._client.zrevrange(result, 0, limit - 1, withscores=True)
         return [(item.decode(), score) for item, score in best]
 
-    def _queue(self, pipe: Client, rows: Iterable[tuple[int, str | None, str, float]]) -> None:
+    def _buckets(self, rows: Rows) -> dict[str, dict[str, float]]:
         buckets: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for hour, scenario, item_id, weight in rows:
-            if weight > 0:
+            if weight:
                 for bucket in {self._bucket(scenario, hour), self._bucket(None, hour)}:
                     buckets[bucket][item_id] += weight
-        for bucket, weights in buckets.items():
-            for item_id, weight in heaviest(weights):
-                pipe.zincrby(bucket, weight, item_id)
-            pipe.zremrangebyrank(bucket, 0, -MAX_ITEMS - 1)
-            pipe.expire(bucket, BUCKET_TTL_SECONDS)
+        return buckets
+
+    def _queue(self, pipe: Client, bucket: str, weights: Mapping[str, float]) -> None:
+        for item_id, weight in heaviest(weights):
+            pipe.zincrby(bucket, weight, item_id)
+        pipe.zremrangebyrank(bucket, 0, -MAX_ITEMS - 1)
+        pipe.expire(bucket, BUCKET_TTL_SECONDS)
 
     def _this_hour(self) -> int:
         return int(self._clock().timestamp() // 3600)

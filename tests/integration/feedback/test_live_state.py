@@ -395,7 +395,7 @@ async def test_a_killed_redis_costs_nothing_but_time(engine: AsyncEngine, own_re
         await shop.live.forget(user_id="u2")
         state = await shop.live.read("u1", "s1")
         assert [entry.event_id for entry in state.history] == ["1", "2"]
-        assert (state.profile, state.degraded, state.catalogue_revision) == (USER, (), 0)
+        assert (state.profile, state.degraded, state.catalogue_revision) == (USER, ("user_state",), 0)
         assert await shop.live.trending(None, 5) == []
         assert await shop.live.is_reachable() is False
         own_redis.start()

@@ -121,7 +121,7 @@ async def test_counts_by_hour(store: PostgresEvents) -> None:
         [event("1", 0), event("2", 59), event("3", 60), event("4", 1, scenario="home"), event("5", -999)]
     )
     hour = int(NOON.timestamp() // 3600)
-    counts = await store.counts_by_hour(NOON)
+    counts = (await store.counts_by_hour(NOON)).rows
     assert sorted(counts, key=str) == sorted(
         [(hour, None, "i1", "click", 2), (hour + 1, None, "i1", "click", 1), (hour, "home", "i1", "click", 1)], key=str
     )
