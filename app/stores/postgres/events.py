@@ -35,6 +35,7 @@ from app.stores.postgres.showings import read_dismissed, read_exposures, read_se
 from app.stores.postgres.tables import events, unapplied_groups
 
 DEADLOCK = "40P01"
+MAX_DEADLOCKS = 3
 MAX_GROUPS = 1_000
 FIELDS: dict[str, TypeEngine[Any]] = {
     "event_id": Text(), "type": Text(), "item_id": Text(), "user_id": Text(), "session_id": Text(), "scenario": Text(),
@@ -87,12 +88,13 @@ class PostgresEvents:
         if not given:
             return set()
         arrays = to_arrays(given) | {"group_id": group_id}
-        try:
-            return await self._append(arrays)
-        except DBAPIError as error:
-            if sqlstate(error) != DEADLOCK:
-                raise
-        return await self._append(arrays)  # two groups met the same ids in opposite order; the other one is done now
+        for _ in range(MAX_DEADLOCKS):
+            try:
+                return await self._append(arrays)
+            except DBAPIError as error:  # two groups met the same ids in opposite order; the other one goes on
+                if sqlstate(error) != DEADLOCK:
+                    raise
+        return await self._append(arrays)
 
     async def _append(self, arrays: dict[str, Any]) -> set[str]:
         async with begin(self._engine) as connection:
