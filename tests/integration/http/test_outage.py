@@ -43,6 +43,10 @@ def test_slates_outlive_the_stores(tmp_path: Path) -> None:
 
                 stores = start_embedded(tmp_path / "stores")
                 assert accepted_within(shop, seconds=20) == 1
+                deadline = time.monotonic() + 20
+                while "user_state" in slate(shop)["degraded"]:  # until Redis is rebuilt
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
                 assert slate(shop)["degraded"] == ["model"]
     finally:
         stores.close()
