@@ -52,7 +52,8 @@ class CatalogueStore(Protocol):
 
 @dataclass(frozen=True)
 class TrainingLogReader:
-    """All as of one moment. until: number of the newest event. pieces: LOG_COLUMNS of the events in time order, read once."""
+    """All as of one moment. until: number of the newest event. pieces: LOG_COLUMNS of the events and their
+    `query`, in time order, read once."""
 
     items: pl.DataFrame
     users: pl.DataFrame

@@ -53,7 +53,7 @@ class EventfulShop(Protocol):
     def users(self) -> pl.DataFrame: ...
 
     def pieces(self) -> Iterator[pl.DataFrame]:
-        """At least LOG_COLUMNS of EVENT_SCHEMA, PIECE_ROWS rows or so at a time."""
+        """At least LOG_COLUMNS of EVENT_SCHEMA, PIECE_ROWS rows or so at a time; the queries in `context` or in a column `query`."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""From tables to arrays: who did what to which item, where and when. Shapes: E events, U users, N items, S scenarios."""
+"""From tables to arrays: who did what to which item, where, when and asked how. Shapes: E events, U users, N items, S scenarios,
+Q queries."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ TARGET_WEIGHT = 1.0  # an event of at least this weight is something to predict;
 SESSION_PREFIX = (
     "session\x1f"  # a guest without an account is a user of their own; no user id holds a control character
 )
+MAX_QUERIES, QUERY_LENGTH = 20_000, 200  # different ones that are kept, the first met, and characters of each
 PIECE = {
     "user": pl.Int32,
     "at": pl.Float64,
@@ -27,6 +29,7 @@ PIECE = {
     "kind": pl.Int32,
     "scenario": pl.Int32,
     "weight": pl.Float32,
+    "query": pl.Int32,
 }
 
 
@@ -35,7 +38,8 @@ class Interactions:
     """Events in user order, then time (file order inside equal times). Impressions are left out.
 
     user_E, item_E: rows of user_ids, item_ids. scenario_E: rows of scenarios, whose row 0 is "" (none). at_E: unix seconds.
-    weight_E: how much the event says as a training target, see EVENT_WEIGHTS.
+    weight_E: how much the event says as a training target, see EVENT_WEIGHTS. query_E: rows of queries, whose row 0 is "" (none):
+    what the shopper had searched for, in lower case, where the event's context says so.
     """
 
     user_ids: Sequence[str]
@@ -47,6 +51,8 @@ class Interactions:
     scenario_E: Int32Array
     at_E: NDArray[np.float64]
     weight_E: Float32Array
+    queries: Sequence[str]
+    query_E: Int32Array
 
     def __len__(self) -> int:
         return len(self.user_E)
@@ -60,6 +66,7 @@ class Interactions:
             scenario_E=self.scenario_E[keep_E],
             at_E=self.at_E[keep_E],
             weight_E=self.weight_E[keep_E],
+            query_E=self.query_E[keep_E],
         )
 
     @cached_property
@@ -89,16 +96,20 @@ class Interactions:
 
     @cached_property
     def collapsed(self) -> Interactions:
-        """Runs of one user on one item (view, click, purchase) as one event of the strongest kind: see `collapse_runs`."""
+        """Runs of one user on one item (view, click, purchase) as one event of the strongest kind: see `collapse_runs`. Of the
+        queries in a run one stays."""
         last_E, kind_E = collapse_runs(self.item_E, self.kind_E, self.user_E)
-        weight_E = np.maximum.reduceat(self.weight_E, np.r_[0, last_E[:-1] + 1]) if len(self) else self.weight_E
+        weight_E, query_E = self.weight_E, self.query_E
+        if len(self):
+            first_E = np.r_[0, last_E[:-1] + 1]
+            weight_E, query_E = np.maximum.reduceat(weight_E, first_E), np.maximum.reduceat(query_E, first_E)
         keep_E = np.zeros(len(self), np.bool_)
         keep_E[last_E] = True
-        return replace(self.where(keep_E), kind_E=kind_E, weight_E=weight_E)
+        return replace(self.where(keep_E), kind_E=kind_E, weight_E=weight_E, query_E=query_E)
 
 
 class EventLog:
-    """Reads events piece by piece into compact arrays: what has been read costs 28 bytes an event, and its ids once each.
+    """Reads events piece by piece into compact arrays: what has been read costs 32 bytes an event, and its ids and queries once each.
 
     Pieces come in time order. item_ids: the known items; events on others are left out.
     """
@@ -107,12 +118,12 @@ class EventLog:
         """event_weights: of types beyond EVENT_WEIGHTS (unknown ones weigh 1)."""
         self._items = item_ids.alias("item_id").to_frame().with_row_index("item")
         self._actors = pl.DataFrame(schema={"actor": pl.String, "user": pl.Int32})
-        self._scenarios = {"": 0}
+        self._scenarios, self._queries = {"": 0}, {"": 0}
         self._weights = dict(EVENT_WEIGHTS) | dict(event_weights or {})
         self._pieces: list[pl.DataFrame] = []
 
     def add(self, events: pl.DataFrame) -> None:
-        """events: at least LOG_COLUMNS of EVENT_SCHEMA."""
+        """events: at least LOG_COLUMNS of EVENT_SCHEMA; the query as a column or in `context`, or in neither."""
         events = (
             events.lazy()
             .filter(pl.col("type") != "impression", pl.col("item_id").is_not_null())
@@ -122,6 +133,7 @@ class EventLog:
                 kind=taste_kind(pl.col("type"), pl.col("value")),
                 scenario=pl.col("scenario").fill_null(""),
                 at=(pl.col("occurred_at").dt.epoch("us") / 1e6).fill_null(-math.inf),
+                query=_query_of(events.columns),
             )
             .filter(pl.col("actor").is_not_null())
             .join(self._items.lazy(), on="item_id", maintain_order="left")
@@ -136,11 +148,12 @@ class EventLog:
                 kind=pl.col("kind").replace_strict(KINDS, default=0, return_dtype=pl.Int32),
                 scenario=pl.col("scenario").replace_strict(self._scenarios, return_dtype=pl.Int32),
                 weight=pl.col("kind").replace_strict(self._weights, default=1.0, return_dtype=pl.Float32),
+                query=pl.col("query").replace_strict(self._queries, default=0, return_dtype=pl.Int32),
             )
         )
 
     def _number(self, events: pl.DataFrame) -> None:
-        """Rows for users and scenarios that were not met before, in order of appearance."""
+        """Rows for users, scenarios and queries that were not met before, in order of appearance."""
         new = events.select(pl.col("actor").unique(maintain_order=True)).join(
             self._actors, on="actor", how="anti", maintain_order="left"
         )
@@ -148,6 +161,9 @@ class EventLog:
         self._actors = self._actors.vstack(new.with_columns(numbers.alias("user")))
         for name in events["scenario"].unique().to_list():
             self._scenarios.setdefault(name, len(self._scenarios))
+        for query in events["query"].unique(maintain_order=True).to_list():
+            if len(self._queries) <= MAX_QUERIES:
+                self._queries.setdefault(query, len(self._queries))
 
     def interactions(self) -> Interactions:
         """Ends the reading."""
@@ -171,7 +187,21 @@ class EventLog:
             scenario_E=place_S.astype(np.int32)[sorted_columns["scenario"]],
             at_E=at_E,
             weight_E=sorted_columns["weight"],
+            queries=list(self._queries),
+            query_E=sorted_columns["query"],
         )
+
+
+def _query_of(columns: Sequence[str]) -> pl.Expr:
+    """Lower case, without blanks around, "" where there is none."""
+    if "query" in columns:
+        said = pl.col("query")
+    elif "context" in columns:
+        holds = pl.col("context").str.contains('"query"', literal=True)  # most contexts need not be parsed
+        said = pl.when(holds).then(pl.col("context")).str.json_path_match("$.query")
+    else:
+        said = pl.lit(None, pl.String)
+    return said.str.strip_chars().str.to_lowercase().str.head(QUERY_LENGTH).fill_null("")
 
 
 def interactions(

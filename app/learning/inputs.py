@@ -1,6 +1,6 @@
 """What the towers read: encoded texts and side features of every item, user and scenario of a training run.
 
-Shapes: N items, U users, S scenarios, T text.
+Shapes: N items, U users, S scenarios, Q queries, T text.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class TextRows:
 
 @dataclass(frozen=True)
 class Inputs:
-    """item_frame: ITEM_SCHEMA in row order. profile_UT: rows of `Interactions.user_ids`, zero without a profile."""
+    """item_frame: ITEM_SCHEMA in row order. profile_UT: rows of `Interactions.user_ids`, zero without a profile. query_QT: rows of
+    `Interactions.queries`; empty where they were not asked for."""
 
     item_frame: pl.DataFrame
     text_NT: Float32Array
@@ -60,6 +61,7 @@ class Inputs:
     vocabulary: ItemVocabulary
     profile_UT: TextRows
     scenario_text_ST: Float32Array
+    query_QT: Float32Array
 
 
 class Described(Protocol):
@@ -79,10 +81,12 @@ def encode_inputs(
     progress: Progress,
     scenarios: Mapping[str, Scenario] | None = None,
     vocabulary: ItemVocabulary | None = None,
+    with_queries: bool = False,
 ) -> Inputs:
     """scenarios: descriptions of those that are configured; one known from events only is described by its name.
 
-    vocabulary: of the model that is to be continued; none given: fitted on these items.
+    vocabulary: of the model that is to be continued; none given: fitted on these items. with_queries: for a training with a loss of
+    the queries, which may be many.
     """
     items = items_of(shop.items)
     vocabulary = vocabulary or ItemVocabulary.fit(items)
@@ -95,4 +99,5 @@ def encode_inputs(
         vocabulary=vocabulary,
         profile_UT=TextRows.encoded((profiles.get(user_id, "") for user_id in data.user_ids), encoder),
         scenario_text_ST=encoder.encode([scenario_text(scenario) for scenario in described]),
+        query_QT=encoder.encode(list(data.queries) if with_queries else []),
     )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.learning.auxiliary import scenario_text_loss, user_text_loss
+from app.learning.auxiliary import query_text_loss, scenario_text_loss, user_text_loss
 from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
 from app.learning.loss import (
@@ -103,9 +103,10 @@ class Objective:
 
     def _text_losses(self, events_T: Int64Array, item_MD: Tensor, place_T: Tensor, count_M: Tensor) -> Tensor:
         """The auxiliary losses by their weights; place_T: column of each target among the M items."""
-        user, scenario = self.config.user_text_weight, self.config.scenario_text_weight
+        config = self.config
+        user, scenario, query = config.user_text_weight, config.scenario_text_weight, config.query_text_weight
         total = item_MD.new_zeros(())
-        if not user and not scenario:
+        if not (user or scenario or query):
             return total
         log_share_M = torch.log((count_M + 1.0) / (count_M + 1.0).sum())
         step = (self.towers, self.inputs, self.data, events_T, item_MD, place_T, log_share_M)
@@ -113,6 +114,8 @@ class Objective:
             total = total + user * user_text_loss(*step, self._rng)
         if scenario:
             total = total + scenario * scenario_text_loss(*step)
+        if query:
+            total = total + query * query_text_loss(*step, self._rng)
         return total
 
     @torch.no_grad()

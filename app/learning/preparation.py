@@ -95,4 +95,5 @@ def digest(material: Material) -> str:
     data = material.data
     tables = [material.items.select(LEARNED_OF_ITEMS), material.users.select(LEARNED_OF_USERS)]
     rows = [table.hash_rows().to_numpy() for table in tables]
-    return key_of(data.user_E, data.item_E, data.kind_E, data.scenario_E, data.at_E, data.weight_E, *rows)
+    columns = (data.user_E, data.item_E, data.kind_E, data.scenario_E, data.at_E, data.weight_E, data.query_E)
+    return key_of(*columns, data.queries, *rows)

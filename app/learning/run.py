@@ -99,7 +99,8 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
     if live is None:
         job = replace(job, mode="full")
     warm = live[0].vocabulary if live is not None and job.mode == "incremental" else None
-    inputs = encode_inputs(deps.material, data, deps.encoder, progress, deps.scenarios, warm)
+    with_queries = deps.training.query_text_weight > 0
+    inputs = encode_inputs(deps.material, data, deps.encoder, progress, deps.scenarios, warm, with_queries)
     config = FitConfig(
         fusion_cases="next_event",
         training=deps.training,

@@ -159,10 +159,12 @@ class Trainer:
 
     def _key(self, stops_early: bool) -> str:
         data, inputs = self.data, self.inputs
-        arrays = [getattr(data, name) for name in ("user_E", "item_E", "kind_E", "scenario_E", "at_E", "weight_E")]
+        arrays = [
+            getattr(data, name) for name in ("user_E", "item_E", "kind_E", "scenario_E", "at_E", "weight_E", "query_E")
+        ]
         features = [getattr(inputs.features, column) for column in inputs.features.__dataclass_fields__]
         profiles = (inputs.profile_UT.different_DT, inputs.profile_UT.place_R)
-        texts = [inputs.text_NT, *profiles, inputs.scenario_text_ST]
+        texts = [inputs.text_NT, *profiles, inputs.scenario_text_ST, inputs.query_QT]
         first = [value for _, value in sorted(self.towers.state_dict().items())]
         return key_of(
             len(data.user_ids), len(data.item_ids), *arrays, *features, *texts, *first,

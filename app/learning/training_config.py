@@ -25,3 +25,4 @@ class TrainingConfig:
     hard_negatives: int = 0  # of the sampled loss: for so many of a batch's targets, the item nearest to each
     user_text_weight: float = 0.0  # of the auxiliary losses, see `auxiliary`
     scenario_text_weight: float = 0.0
+    query_text_weight: float = 0.0

@@ -83,7 +83,7 @@ def is_plainly_typed(path: Path) -> bool:
     except (OSError, pa.ArrowException):
         return False  # the reader of whole tables says what is wrong
     kinds = {field.name: field.type for field in schema if not pa.types.is_null(field.type)}
-    ids = ("user_id", "item_id", "session_id", "scenario", "event", "type")
+    ids = ("user_id", "item_id", "session_id", "scenario", "event", "type", "query")
     fits = [is_text(kinds[name]) or pa.types.is_integer(kinds[name]) for name in ids if name in kinds]
     fits += [pa.types.is_timestamp(kinds[name]) for name in ("timestamp", "occurred_at") if name in kinds]
     fits += [
@@ -99,14 +99,16 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def event_pieces(path: Path, progress: Progress = no_progress) -> Iterator[pl.DataFrame]:
-    """LOG_COLUMNS of a Parquet file of events, PIECE_ROWS rows at a time. Raises BadData."""
-    wanted = {*LOG_COLUMNS, "event", "timestamp"}
+    """LOG_COLUMNS of a Parquet file of events, and its queries in `context`, PIECE_ROWS rows at a time. Raises BadData."""
+    wanted = {*LOG_COLUMNS, "event", "timestamp", "query"}
     done = 0
     with pq.ParquetFile(path) as file:
         columns = [name for name in file.schema_arrow.names if name in wanted]
         for batch in file.iter_batches(PIECE_ROWS, columns=columns, use_threads=False):
             done += len(batch)
-            yield conform(cast(pl.DataFrame, pl.from_arrow(batch)), "events", path.name)[0].select(LOG_COLUMNS)
+            yield conform(cast(pl.DataFrame, pl.from_arrow(batch)), "events", path.name)[0].select(
+                *LOG_COLUMNS, "context"
+            )
             progress("reading", done / file.metadata.num_rows)
     progress("reading", 1.0, f"{path.name}: {done:,} rows")
 

@@ -79,7 +79,8 @@ def evaluate(shop: EventfulShop, encoder: Encoder, config: EvaluateConfig, progr
     ours: OurLists | None = None
     text_NT = np.zeros((len(data.item_ids), 1), np.float32)
     if OURS in config.models:
-        inputs = encode_inputs(shop, data, encoder, progress, READY_MADE)
+        with_queries = config.training.query_text_weight > 0
+        inputs = encode_inputs(shop, data, encoder, progress, READY_MADE, with_queries=with_queries)
         text_NT, ours = inputs.text_NT, _run_ours(data, inputs, encoder, wanted, config, progress)
     progress("report", 0.0)
     report = report_of(Material(wanted, peers, ours, text_NT, config.models), progress)

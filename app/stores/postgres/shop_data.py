@@ -20,7 +20,8 @@ from app.types import Progress
 ENTITY_CHUNK = 5_000  # also the most items that share a catalogue revision
 EVENT_CHUNK = 50_000
 DESCRIBED_ITEMS = "WHERE described ORDER BY item_id"
-LOG_SCHEMA = pl.Schema({name: EVENT_SCHEMA[name] for name in LOG_COLUMNS})
+LOG_SCHEMA = pl.Schema({name: EVENT_SCHEMA[name] for name in LOG_COLUMNS} | {"query": pl.String()})
+LOGGED = "(SELECT *, CASE WHEN jsonb_typeof(context->'query') = 'string' THEN context->>'query' END AS query FROM events) AS logged"
 NOT_TRAINED_ON = "user_id IN (SELECT user_id FROM users WHERE NOT train)"
 STAGED = {
     pl.String: 'text COLLATE "C"', pl.Float64: "double precision", pl.Int32: "integer", pl.Boolean: "boolean", pl.Datetime: "timestamptz",
@@ -128,7 +129,7 @@ class PostgresShopData:
                 items=await copy_out(driver, "items", DESCRIBED_ITEMS, ITEM_SCHEMA),
                 users=await copy_out(driver, "users", "WHERE described AND train ORDER BY user_id", USER_SCHEMA),
                 until=until,
-                pieces=copy_pieces(driver, "events", f"{events} ORDER BY occurred_at, seq", LOG_SCHEMA),
+                pieces=copy_pieces(driver, LOGGED, f"{events} ORDER BY occurred_at, seq", LOG_SCHEMA),
             )
 
     async def counts(self) -> dict[str, int]:

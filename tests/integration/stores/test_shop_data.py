@@ -152,7 +152,7 @@ async def test_what_is_read_for_training_honours_consent_retraction_and_deletion
     assert {"mine", "e0", "e2"} <= set(whole.events["event_id"])
     assert "e1" not in set(whole.events["event_id"])
     assert "i02" not in set(whole.items["item_id"])
-    assert events.equals(whole.events.filter(pl.col("event_id") != "mine").select(LOG_COLUMNS))
+    assert events.drop("query").equals(whole.events.filter(pl.col("event_id") != "mine").select(LOG_COLUMNS))
     assert set(whole.users["user_id"]) - set(users["user_id"]) == {"u00"}
 
 
@@ -178,7 +178,19 @@ async def test_events_come_in_pieces(store: PostgresShopData, monkeypatch: pytes
     async with store.open_log() as log:
         pieces = [piece async for piece in log.pieces]
     assert len(pieces) > 3
-    assert pl.concat(pieces).equals((await store.read()).events.select(LOG_COLUMNS))
+    assert pl.concat(pieces).drop("query").equals((await store.read()).events.select(LOG_COLUMNS))
+
+
+async def test_a_log_says_what_was_searched_for(store: PostgresShopData, engine: AsyncEngine) -> None:
+    """The query of an event's context, where it is text; the rest of the context stays where it is."""
+    contexts = ({"query": "Red Mug"}, {"query": 7}, {"device": "phone"}, {"query": "", "device": "phone"}, {})
+    await store.load(odd_shop(), no_progress)
+    _, before, _ = await read_log(store)
+    added = [Event(f"q{n}", "click", "i03", NOON, user_id="u01", context=context) for n, context in enumerate(contexts)]
+    await PostgresEvents(engine).append(added)
+    _, events, _ = await read_log(store)
+    assert events.filter(pl.col("query").is_not_null())["query"].to_list() == ["Red Mug", ""]
+    assert len(events) == len(before) + len(contexts)
 
 
 async def test_events_of_undescribed_items_make_stubs(store: PostgresShopData, engine: AsyncEngine) -> None:

@@ -14,7 +14,7 @@ from app.errors import BadData
 from app.learning.dataset import EventLog, Interactions, interactions
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-COLUMNS = ("user_E", "item_E", "kind_E", "scenario_E", "at_E", "weight_E")
+COLUMNS = ("user_E", "item_E", "kind_E", "scenario_E", "at_E", "weight_E", "query_E")
 
 
 def write(folder: Path, **changes: pl.Series) -> Path:
@@ -27,6 +27,7 @@ def write(folder: Path, **changes: pl.Series) -> Path:
         "scenario": [(None, "search", "home", None, "home")[k % 5] for k in n],
         "timestamp": [START + timedelta(hours=(k * 7) % 50) if k != 9 else None for k in n],
         "value": [k / 2 for k in n], "extra": [{"a": k} for k in n],
+        "query": [(None, " Red Mug", "red mug", "lamp")[k % 4] for k in n],
     }).with_columns(**changes)  # fmt: skip
     events.write_parquet(folder / "events.parquet")
     pl.DataFrame({"item_id": [str(k) for k in range(5)], "title": [f"thing {k}" for k in range(5)]}).write_csv(
@@ -37,9 +38,8 @@ def write(folder: Path, **changes: pl.Series) -> Path:
 
 
 def assert_equal(one: Interactions, other: Interactions) -> None:
-    assert (list(one.user_ids), list(one.item_ids), list(one.scenarios)) == (
-        list(other.user_ids), list(other.item_ids), list(other.scenarios),
-    )  # fmt: skip
+    for name in ("user_ids", "item_ids", "scenarios", "queries"):
+        assert list(getattr(one, name)) == list(getattr(other, name))
     for name in COLUMNS:
         assert getattr(one, name).tolist() == getattr(other, name).tolist()
         assert getattr(one, name).dtype == getattr(other, name).dtype
@@ -53,6 +53,8 @@ def test_pieces_of_any_size_give_the_same_log(tmp_path: Path, monkeypatch: pytes
     log.add(whole.events)
     at_once = log.interactions()
     assert 0 < len(at_once) < 60
+    assert set(at_once.queries) == {"", "red mug", "lamp"}
+    assert set(at_once.query_E.tolist()) == {0, 1, 2}
     monkeypatch.setattr("app.catalogue.readers.duoscene.PIECE_ROWS", rows)
     monkeypatch.setattr("app.catalogue.shop_data.PIECE_ROWS", rows)
     streamed = open_shop(folder)
@@ -87,7 +89,7 @@ def test_what_needs_a_look_at_the_whole_column_is_read_whole(tmp_path: Path, odd
 
 
 def test_the_columns_are_those_of_the_log(tmp_path: Path) -> None:
-    assert next(open_shop(write(tmp_path)).pieces()).columns == list(LOG_COLUMNS)
+    assert next(open_shop(write(tmp_path)).pieces()).columns == [*LOG_COLUMNS, "context"]
 
 
 def test_a_file_without_users_says_so(tmp_path: Path) -> None:
