@@ -3,6 +3,7 @@
     DuosceneError
     ├── NotFound            404  item_not_found, user_not_found, scenario_not_found, job_not_found, model_not_found, …
     ├── Conflict            409  job_running, gate_rejected, job_finished, no_earlier_version, …
+    ├── Gone                410  cursor_expired
     ├── Invalid             422  filter_unknown_field, filter_bad_value, …   (has a loc)
     ├── Unavailable         503  store_unavailable, backlog_full, no_model   (has retry_after_seconds)
     ├── BadSettings              at start only
@@ -43,6 +44,10 @@ class Conflict(DuosceneError):
     def __init__(self, detail: str, *, code: str | None = None, members: dict[str, Json] | None = None) -> None:
         super().__init__(detail, code=code)
         self.members = members or {}
+
+
+class Gone(DuosceneError):
+    code = "gone"
 
 
 class Invalid(DuosceneError):

@@ -14,12 +14,24 @@ from app.api.edge import EdgeMiddleware
 from app.api.faults import install_fault_handlers
 from app.api.openapi import build_document
 from app.api.raw_path import RawPathMiddleware
-from app.api.routes import feedback, items, jobs, keys, models, operations, recommendations, scenarios, users
+from app.api.routes import (
+    feedback,
+    items,
+    jobs,
+    keys,
+    models,
+    operations,
+    pages,
+    rank,
+    recommendations,
+    scenarios,
+    users,
+)
 from app.api.services import Services
 from app.observability.logs import configure_logging
 from app.settings import Settings, load_settings
 
-ROUTERS = (recommendations, feedback, items, users, scenarios, jobs, models, keys, operations)
+ROUTERS = (recommendations, pages, rank, feedback, items, users, scenarios, jobs, models, keys, operations)
 
 
 def create_app(settings: Settings | None = None, services: Services | None = None) -> FastAPI:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from app.errors import Conflict, DuosceneError, Invalid, NotFound, Unavailable
+from app.errors import Conflict, DuosceneError, Gone, Invalid, NotFound, Unavailable
 from app.types import Json
 
 MEDIA_TYPE = "application/problem+json"
@@ -91,6 +91,8 @@ def problem_of(error: DuosceneError) -> HttpProblem:
             return HttpProblem(404, error.code, error.detail)
         case Conflict():
             return HttpProblem(409, error.code, error.detail, members=error.members)
+        case Gone():
+            return HttpProblem(410, error.code, error.detail)
         case Invalid():
             return HttpProblem(422, error.code, error.detail, [FieldError(error.loc, error.code, error.detail)])
         case Unavailable():

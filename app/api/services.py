@@ -11,10 +11,12 @@ from app.access.key_use import KeyUse
 from app.access.rate_limit import RateLimiter
 from app.catalogue.ports import CatalogueStore
 from app.feedback.event import Event
+from app.feedback.merging import Guest, Merged
 from app.feedback.state import LiveState
 from app.learning.jobs import JobStore
 from app.release.version import VersionStore
 from app.scenarios.scenario import Scenario
+from app.serving.ordering import RankedItems
 from app.serving.slate import Slate, SlateRequest
 from app.settings import Settings
 
@@ -26,9 +28,25 @@ class FeedbackIntake(Protocol):
     async def retract(self, event_id: str) -> bool: ...
 
 
+class Merger(Protocol):
+    async def merge(self, guest: Guest, user_id: str) -> Merged:
+        """Raises Invalid("merge_into_itself"), Unavailable."""
+
+
 class Recommender(Protocol):
-    async def recommend(self, request: SlateRequest) -> Slate:
-        """Raises NotFound("scenario_not_found"), Invalid (filter)."""
+    """caller: the API key that cursors belong to."""
+
+    async def recommend(self, request: SlateRequest, caller: str) -> Slate:
+        """Raises NotFound("scenario_not_found", "model_not_found"), Invalid (filter, fields), Conflict("model_unusable")."""
+
+    async def recommend_page(self, requests: Sequence[SlateRequest], caller: str) -> Sequence[Slate]:
+        """Of one shopper, in the order in which they choose. Raises as `recommend`."""
+
+    async def recommend_next(self, cursor: str, caller: str) -> tuple[Slate, SlateRequest]:
+        """Raises Invalid("bad_cursor"), Gone("cursor_expired"), Unavailable, and as `recommend`."""
+
+    async def rank_items(self, request: SlateRequest, item_ids: Sequence[str]) -> RankedItems:
+        """item_ids: without repeats. Raises as `recommend`."""
 
 
 class ScenarioRegistry(Protocol):
@@ -59,6 +77,7 @@ class Services:
     settings: Settings
     catalogue: CatalogueStore
     intake: FeedbackIntake
+    merger: Merger
     live_state: LiveState
     recommender: Recommender
     scenarios: ScenarioRegistry

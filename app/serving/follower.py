@@ -110,6 +110,23 @@ class Follower:
                     self._never_reached = revision
                     logger.warning("announced catalogue revision is not in the database", revision=revision)
 
+    async def load(self, version: str) -> ServingState:
+        """A version as it was published, in a thread; `bring_up_to_date` makes it today's. Raises BadArtifact, Unavailable."""
+        known = dict(self._live.state.vectors)
+        return await asyncio.to_thread(self._load, version, self._scenarios.all(), known)
+
+    async def bring_up_to_date(self, state: ServingState) -> None:
+        """A version beside the live one: the catalogue's changes, the scenarios, vectors that are known, and a batch of the others.
+
+        Not to be called twice at once for one state. Raises Unavailable.
+        """
+        await state.use_scenarios(self._scenarios.all())
+        if state.current.catalogue.revision < self._live.current.catalogue.revision:
+            await self._advance(state)
+        if state.pending:
+            await state.embed(only_known=True)
+            await state.embed()
+
     async def _advance(self, state: ServingState) -> None:
         try:
             has_more = True
@@ -133,8 +150,7 @@ class Follower:
         if version is None or version.version == self._live.current.model_version:
             return
         begin = monotonic()
-        known = dict(self._live.state.vectors)
-        state = await asyncio.to_thread(self._load, version.version, self._scenarios.all(), known)
+        state = await self.load(version.version)
         await self._advance(state)
         await state.embed(only_known=True)
         await state.use_scenarios(self._scenarios.all())

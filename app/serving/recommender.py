@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import perf_counter
 from typing import TypeVar, TypeVarTuple
@@ -22,20 +22,25 @@ from app.features.texts import user_text
 from app.feedback.event import Impression
 from app.feedback.state import Exposure, LiveState, UserState
 from app.patience import Hold, hold_on
-from app.retrieval.filters import parse_filter
+from app.retrieval.filters import Filter, parse_filter
 from app.retrieval.item_fields import ATTRIBUTE_PREFIX, property_of
 from app.scenarios.registry import ScenarioRegistry
 from app.scenarios.scenario import Scenario
 from app.serving.diagnostics import diagnose
 from app.serving.follower import Follower
 from app.serving.live import Live, LiveSnapshot
-from app.serving.pipeline import Draft, complete_slate, draft_slate, explain_slate
+from app.serving.ordering import RankedItems, sort_items, sort_rest
+from app.serving.page import draft_page, explain_page, in_slate, without_place
+from app.serving.paging.lists import MAX_SHOWN, Continuation, KeptSlate, Lists
+from app.serving.pipeline import Draft, complete_slate, explain_slate
+from app.serving.preview import Previews
 from app.serving.profiles import ProfileTexts
 from app.serving.rules import Asked
 from app.serving.slate import Slate, SlateItem, SlateRequest
 from app.types import Clock, Float32Array, Json, utc_now
 
 MAX_N = 200
+MAX_PAGE_ITEMS = 1_000
 NUM_TRENDING = 500
 CATCH_UP_SECONDS = 10.0  # reading a bulk of changes may take so long; a database that hangs is not waited for
 Args = TypeVarTuple("Args")
@@ -43,9 +48,29 @@ Result = TypeVar("Result")
 RETURNABLE = (*PLAIN_ITEM_FIELDS, *LIST_ITEM_FIELDS, "attributes")
 
 
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What is known of a shopper before any slate. profile_T: vector of the profile to go by. personal: see `Asked`."""
+
+    state: UserState
+    profile_T: Float32Array | None
+    personal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One slate of a call. has_more: an item is left that could follow."""
+
+    slate: Slate
+    request: SlateRequest
+    shown_at: datetime
+    has_more: bool
+
+
 @dataclass(slots=True)
 class Recommender:
-    """record: takes the impression; must not block. hold: how to wait for the database."""
+    """record: takes the impression; must not block. hold: how to wait for the database. caller, wherever it is asked for: the API key
+    that cursors belong to."""
 
     live: Live
     follower: Follower
@@ -53,42 +78,161 @@ class Recommender:
     live_state: LiveState
     profiles: ProfileTexts
     record: Callable[[Impression], object]
+    lists: Lists
+    previews: Previews
     clock: Clock = utc_now
     hold: Hold = hold_on
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="slate"))
 
-    async def recommend(self, request: SlateRequest) -> Slate:
-        """Raises NotFound("scenario_not_found"), Invalid (filter, fields)."""
+    async def recommend(self, request: SlateRequest, caller: str = "") -> Slate:
+        """Raises NotFound("scenario_not_found", "model_not_found"), Invalid (filter, fields), Conflict("model_unusable")."""
+        with without_place():
+            (slate,) = await self.recommend_page([request], caller)
+        return slate
+
+    async def recommend_page(self, requests: Sequence[SlateRequest], caller: str = "") -> list[Slate]:
+        """Slates of one shopper, by one model, no item in two of them: earlier ones choose first. Raises as `recommend`."""
+        served = await self._serve(requests)
+        shown = [item.item_id for one in served for item in one.slate.items]
+        for one in served:
+            self._record(one)
+        return [self._with_cursor(one, shown, caller) for one in served]
+
+    async def recommend_next(self, cursor: str, caller: str = "") -> tuple[Slate, SlateRequest]:
+        """The slate behind a cursor and what it was made for; the same again when the cursor is repeated.
+
+        Raises Invalid("bad_cursor"), Gone("cursor_expired"), Unavailable, and as `recommend`.
+        """
+        of = self.lists.open(cursor, caller)
+        so_far = await self.lists.read(of)
+        if so_far.kept is not None:
+            return await self._shown_again(of, so_far.kept, so_far.shown, caller), of.request
+        with without_place():
+            (served,) = await self._serve([of.request], hidden=frozenset(so_far.shown))
+        made = KeptSlate(replace(served.slate, recommendation_id=of.recommendation_id), served.has_more)
+        stands, is_kept = await self.lists.keep(of, so_far, made)
+        if stands is not made:  # another request with this cursor was first
+            return await self._shown_again(of, stands, so_far.shown, caller), of.request
+        self._record(replace(served, slate=made.slate))
+        return self._continued(of, made, so_far.shown, is_kept, caller), of.request
+
+    async def rank_items(self, request: SlateRequest, item_ids: Sequence[str]) -> RankedItems:
+        """The items given, in order; nothing is recorded, because what of it is shown is not known here. Raises as `recommend`.
+
+        item_ids: without repeats.
+        """
         begin = perf_counter()
         scenario = self.scenarios.get(request.scenario)
-        check_fields(request.fields)
-        wanted = None if request.filter is None else parse_filter(request.filter)
-        by_scenario = None if scenario.filter is None else parse_filter(scenario.filter)
-        for i, boost in enumerate(request.boosts):
-            parse_filter(boost.filter, ("boosts", i, "filter"))
-
-        state = await self.live_state.read(request.user_id, request.session_id)
-        degraded = list(state.degraded) + await self._catch_up(state, scenario)
-        profile_T, personal = await self._profile(request, state)
-        state_ms = (perf_counter() - begin) * 1e3
-
-        n = min(request.n or scenario.n, MAX_N)
-        asked = Asked(request, scenario, wanted, by_scenario, state, profile_T, personal, self.clock(), n)
-        draft = await self._in_thread(draft_slate, asked, self.live.current)
-        if draft.live.model is None:
-            degraded.append("model")
-        if draft.is_open:
-            trending = await self._trending(scenario.name) if draft.is_short else []
-            exposures = await self._exposures(draft) if draft.explores else {}
-            await self._in_thread(complete_slate, draft, trending, self._scenario_or_none, exposures)
+        with without_place():
+            wanted, by_scenario = self._filters(0, request, scenario)
+        live, visit, degraded = await self._meet(request, [scenario])
+        state_ms = round((perf_counter() - begin) * 1e3, 3)
+        now = self.clock()
+        state, profile_T, personal = visit.state, visit.profile_T, visit.personal
+        asked = Asked(request, scenario, wanted, by_scenario, state, profile_T, personal, now, len(item_ids))
+        ranked = await self._in_thread(sort_items, asked, item_ids, live)
+        if ranked.draft.is_short:
+            trending = await self._trending(scenario.name)
+            await self._in_thread(sort_rest, ranked.draft, item_ids, trending)
         if request.reasons:
-            await self._in_thread(explain_slate, draft)
-        draft.timings_ms |= {"state": round(state_ms, 3), "total": round((perf_counter() - begin) * 1e3, 3)}
+            await self._in_thread(explain_slate, ranked.draft)
+        ranked.draft.timings_ms |= {"state": state_ms, "total": round((perf_counter() - begin) * 1e3, 3)}
+        slate = make_slate(ranked.draft, degraded)
+        return RankedItems(slate, ranked.unavailable, ranked.unknown, ranked.filtered)
 
-        slate = make_slate(draft, tuple(degraded))
-        if slate.items:
-            self.record(impression_of(slate, request, asked.now))
-        return slate
+    async def _serve(self, requests: Sequence[SlateRequest], hidden: frozenset[str] = frozenset()) -> list[Served]:
+        """hidden: items not to show, beside those that the requests exclude themselves."""
+        begin = perf_counter()
+        scenarios = [self.scenarios.get(request.scenario) for request in requests]
+        check_size(requests, scenarios)
+        filters = [self._filters(place, *pair) for place, pair in enumerate(zip(requests, scenarios, strict=True))]
+        live, visit, degraded = await self._meet(requests[0], scenarios)
+        state_ms = round((perf_counter() - begin) * 1e3, 3)
+        now = self.clock()
+        asked = [
+            Asked(
+                replace(request, exclude_items=request.exclude_items | hidden), scenario, *wanted,
+                visit.state, visit.profile_T, visit.personal, now, min(request.n or scenario.n, MAX_N),
+            )
+            for request, scenario, wanted in zip(requests, scenarios, filters, strict=True)
+        ]  # fmt: skip
+        served = []
+        for draft, request in zip(await self._drafts(asked, live), requests, strict=True):
+            draft.timings_ms |= {"state": state_ms, "total": round((perf_counter() - begin) * 1e3, 3)}
+            served.append(Served(make_slate(draft, degraded), request, now, draft.num_left > 0))
+        return served
+
+    async def _drafts(self, asked: Sequence[Asked], live: LiveSnapshot) -> list[Draft]:
+        """One thread hop, and one more for each slate that needs something from outside, and for the reasons."""
+        drafts: list[Draft] = []
+        while len(drafts) < len(asked):
+            drafts += await self._in_thread(draft_page, asked[len(drafts) :], live, drafts)
+            if drafts[-1].is_open:
+                await self._complete(drafts[-1])
+        if any(one.request.reasons for one in asked):
+            await self._in_thread(explain_page, drafts)
+        return drafts
+
+    async def _complete(self, draft: Draft) -> None:
+        trending = await self._trending(draft.asked.scenario.name) if draft.is_short else []
+        exposures = await self._exposures(draft) if draft.explores else {}
+        await self._in_thread(complete_slate, draft, trending, self._scenario_or_none, exposures)
+
+    async def _meet(
+        self, request: SlateRequest, scenarios: Sequence[Scenario]
+    ) -> tuple[LiveSnapshot, Visit, tuple[str, ...]]:
+        """What to serve from, the shopper, and what is missing."""
+        state = await self.live_state.read(request.user_id, request.session_id)
+        degraded = [*state.degraded, *await self._catch_up(state, scenarios)]
+        live = await self._live_of(request.model_version)
+        visit = Visit(state, *await self._profile(request, state))
+        if live is None:
+            live = self.live.current
+        if live.model is None:
+            degraded.append("model")
+        return live, visit, tuple(degraded)
+
+    async def _live_of(self, version: str | None) -> LiveSnapshot | None:
+        """None: the live one, read as late as can be."""
+        if version is None or version == self.live.current.model_version:
+            return None
+        return await self.previews.get(version)
+
+    def _filters(self, place: int, request: SlateRequest, scenario: Scenario) -> tuple[Filter | None, Filter | None]:
+        try:
+            check_fields(request.fields)
+            wanted = None if request.filter is None else parse_filter(request.filter)
+            for i, boost in enumerate(request.boosts):
+                parse_filter(boost.filter, ("boosts", i, "filter"))
+        except Invalid as error:
+            raise in_slate(error, place) from error
+        return wanted, None if scenario.filter is None else parse_filter(scenario.filter)
+
+    def _record(self, served: Served) -> None:
+        """A preview is not shown to shoppers: its slates leave no impression."""
+        if served.slate.items and served.request.model_version in (None, self.live.current.model_version):
+            self.record(impression_of(served.slate, served.request, served.shown_at))
+
+    def _with_cursor(self, served: Served, shown: Sequence[str], caller: str) -> Slate:
+        if not served.has_more or not served.slate.items:
+            return served.slate
+        cursor = self.lists.first_cursor(served.slate, served.request, shown, caller)
+        return replace(served.slate, next_cursor=cursor)
+
+    def _continued(self, of: Continuation, made: KeptSlate, before: Sequence[str], is_kept: bool, caller: str) -> Slate:
+        """With the cursor of what follows."""
+        shown = [*before, *(item.item_id for item in made.slate.items)]
+        if not made.has_more or not made.slate.items or len(shown) > MAX_SHOWN:
+            return made.slate
+        cursor = self.lists.next_cursor(of, () if is_kept else shown, caller)
+        return replace(made.slate, next_cursor=cursor)
+
+    async def _shown_again(self, of: Continuation, kept: KeptSlate, before: Sequence[str], caller: str) -> Slate:
+        """A slate made before, with the properties its items have now."""
+        live = await self._live_of(of.request.model_version) or self.live.current
+        shown = fields_of(live, [item.item_id for item in kept.slate.items], of.request.fields, self.clock())
+        items = tuple(replace(item, fields=shown.get(item.item_id, {})) for item in kept.slate.items)
+        return self._continued(of, replace(kept, slate=replace(kept.slate, items=items)), before, True, caller)
 
     async def _trending(self, scenario: str) -> list[str]:
         """Of this placement, then of the whole shop."""
@@ -102,12 +246,13 @@ class Recommender:
         return await self.live_state.exposures([draft.live.catalogue.id_at(row) for row in draft.pool.rows_C.tolist()])
 
     def close(self) -> None:
+        self.previews.close()
         self._threads.shutdown()
 
-    async def _catch_up(self, state: UserState, scenario: Scenario) -> list[str]:
+    async def _catch_up(self, state: UserState, scenarios: Sequence[Scenario]) -> list[str]:
         """What another process wrote before this request holds in its answer."""
         model = self.live.current.model
-        if model is not None and scenario not in model.scenarios:
+        if model is not None and any(scenario not in model.scenarios for scenario in scenarios):
             await self.live.state.use_scenarios(self.scenarios.all())
         if state.catalogue_revision <= self.live.current.catalogue.revision:
             return []
@@ -133,6 +278,16 @@ class Recommender:
             return self.scenarios.get(name)
         except NotFound:
             return None
+
+
+def check_size(requests: Sequence[SlateRequest], scenarios: Sequence[Scenario]) -> None:
+    total = sum(min(request.n or scenario.n, MAX_N) for request, scenario in zip(requests, scenarios, strict=True))
+    if total > MAX_PAGE_ITEMS:
+        raise Invalid(
+            f"the slates of a page have {total} items together; at most {MAX_PAGE_ITEMS} in one call",
+            code="page_too_large",
+            loc=("slates",),
+        )
 
 
 def make_slate(draft: Draft, degraded: tuple[str, ...]) -> Slate:

@@ -137,4 +137,5 @@ class Slate:
     fallbacks: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
     variant: str | None = None
+    next_cursor: str | None = None  # None: no item is left that could follow
     diagnostics: Diagnostics | None = None

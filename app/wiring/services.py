@@ -13,13 +13,18 @@ from app.api.services import Health, Services
 from app.errors import Unavailable
 from app.feedback.impressions import ImpressionWriter
 from app.feedback.intake import FeedbackIntake
+from app.feedback.merging import Merger
 from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.registry import ScenarioRegistry
 from app.serving.follower import Follower
 from app.serving.live import Live
+from app.serving.paging.lists import Lists
+from app.serving.paging.seal import Seal
+from app.serving.preview import Previews
 from app.serving.profiles import ProfileTexts
 from app.serving.recommender import Recommender
 from app.settings import Settings
+from app.stores.redis.lists import RedisLists
 from app.stores.redis.rate_limits import RedisTokenBank
 from app.wiring.encoding import artifacts_of, open_encoder
 from app.wiring.live_state import make_bridge, open_live_state
@@ -60,11 +65,22 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             stores.events, live_state, settings.max_pending_events, bridge, stores.pulse.hold_patiently
         )
         impressions = ImpressionWriter(stores.impressions, shown=live_state.shown)
-        for part in (impressions, intake, follower, key_use):
+        seal = Seal(stores.secrets)
+        for part in (impressions, intake, seal, follower, key_use):
             await part.start()
             stack.push_async_callback(part.close)
+        pages = RedisLists(redis_url_of(settings))
+        stack.push_async_callback(pages.close)
         recommender = Recommender(
-            live, follower, scenarios, live_state, ProfileTexts(encoder), impressions.write, hold=stores.pulse.hold
+            live,
+            follower,
+            scenarios,
+            live_state,
+            ProfileTexts(encoder),
+            impressions.write,
+            lists=Lists(seal, pages, stores.impressions, hold=stores.pulse.hold),
+            previews=Previews(follower, stores.versions),
+            hold=stores.pulse.hold,
         )
         stack.callback(recommender.close)
 
@@ -80,6 +96,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             settings=settings,
             catalogue=stores.catalogue,
             intake=intake,
+            merger=Merger(stores.merges, live_state),
             live_state=live_state,
             recommender=recommender,
             scenarios=scenarios,

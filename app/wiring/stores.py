@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.access.keys import KeyStore
 from app.catalogue.ports import CatalogueStore, ShopDataStore
 from app.errors import BadSettings
-from app.feedback.state import ImpressionSink
+from app.feedback.merging import MergeStore
 from app.learning.jobs import JobStore
 from app.release.version import VersionStore
 from app.scenarios.scenario import RevisionStore, ScenarioStore
+from app.serving.paging.seal import SecretStore
 from app.settings import Settings
 from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.engine import create_engine
@@ -22,9 +23,11 @@ from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.jobs import PostgresJobs
 from app.stores.postgres.keys import PostgresKeys
+from app.stores.postgres.merging import PostgresMerges
 from app.stores.postgres.pulse import Pulse
 from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.scenarios import PostgresScenarios
+from app.stores.postgres.secrets import PostgresSecrets
 from app.stores.postgres.shop_data import PostgresShopData
 from app.stores.postgres.text_vectors import PostgresTextVectors
 from app.stores.postgres.versions import PostgresVersions
@@ -44,7 +47,9 @@ class Stores:
     versions: VersionStore
     keys: KeyStore
     revisions: RevisionStore
-    impressions: ImpressionSink
+    impressions: PostgresImpressions
+    merges: MergeStore
+    secrets: SecretStore
     text_vectors: PostgresTextVectors
 
 
@@ -66,6 +71,8 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
             keys=PostgresKeys(engine),
             revisions=PostgresRevisions(engine),
             impressions=PostgresImpressions(engine),
+            merges=PostgresMerges(engine),
+            secrets=PostgresSecrets(engine),
             text_vectors=PostgresTextVectors(engine),
         )
     finally:

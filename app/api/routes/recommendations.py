@@ -1,4 +1,4 @@
-"""/v1/recommendations and /v1/items/{item_id}/similar. Hot: one pass of validation in, one of orjson out."""
+"""/v1/recommendations, its continuation, and /v1/items/{item_id}/similar. Hot: one pass of validation in, one of orjson out."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from app.api.json_body import JsonBody
 from app.api.operation import json_of, operation
 from app.api.parameters import ItemId
 from app.api.replies import reply_raw
-from app.api.schemas.recommendations import RecommendBody, RecommendQuery, SimilarQuery, SlateView
+from app.api.schemas.recommendations import NextBody, RecommendBody, RecommendQuery, SimilarQuery, SlateView
 from app.observability import metrics
 from app.serving.reasons.reason import Reason
 from app.serving.slate import Slate, SlateItem, SlateRequest
 
 router = APIRouter(prefix="/v1", tags=["recommendations"])
-ERRORS = {404: ("scenario_not_found",), 422: ("filter_unknown_field", "filter_bad_value"), 503: ("unavailable",)}
-SIMILAR = "similar"
+ERRORS = {
+    404: ("scenario_not_found", "model_not_found"),
+    409: ("model_unusable",),
+    422: ("filter_unknown_field", "filter_bad_value"),
+    503: ("unavailable", "store_unavailable"),
+}
 read_body = JsonBody(RecommendBody)
+read_next = JsonBody(NextBody)
 
 
 @router.post(
@@ -55,23 +60,44 @@ async def recommend_get(request: Request, query: Annotated[RecommendQuery, Query
 )
 async def similar_items(request: Request, item_id: ItemId, query: Annotated[SimilarQuery, Query()]) -> Response:
     """Shorthand for the scenario `similar` with the item as its context."""
-    slate_request = SlateRequest(
-        scenario=SIMILAR,
-        user_id=query.user_id,
-        session_id=query.session_id,
-        context_items=(item_id,),
-        n=query.n,
-        fields=tuple(query.fields),
-    )
-    return await _answer(request, slate_request)
+    return await _answer(request, query.to_request(item_id))
+
+
+@router.post(
+    "/recommendations/next",
+    **operation(
+        "recommend_next", "The next slate of a list", scope="recommend", returns=SlateView, bodies=json_of(NextBody),
+        errors={**ERRORS, 410: ("cursor_expired",), 422: ("bad_cursor",)},
+    ),
+)  # fmt: skip
+async def recommend_next(request: Request) -> Response:
+    """What follows the slate that `next_cursor` came with: the same request, with no item that the list has shown, until
+    `next_cursor` is null because none is left. Each slate has its own `recommendation_id` and counts its positions from 1.
+    A cursor is good for 30 minutes (410 later) and for the API key it was given to; sent again, it returns the same slate."""
+    body = await read_next(request)
+    caller = caller_of(request).key_id
+    slate, slate_request = await services_of(request).recommender.recommend_next(body.cursor, caller)
+    count_slate(slate, slate_request)
+    return reply_raw(slate_document(slate, with_fields=bool(slate_request.fields)))
 
 
 async def _answer(request: Request, slate_request: SlateRequest) -> Response:
-    if slate_request.diagnostics:
-        require_scope(caller_of(request), "admin", "diagnostics")
-    slate = await services_of(request).recommender.recommend(slate_request)
-    metrics.record_slate(slate.scenario, slate.model_version, slate.fallbacks, slate.degraded)
+    check_scopes(request, slate_request)
+    slate = await services_of(request).recommender.recommend(slate_request, caller_of(request).key_id)
+    count_slate(slate, slate_request)
     return reply_raw(slate_document(slate, with_fields=bool(slate_request.fields)))
+
+
+def check_scopes(request: Request, slate_request: SlateRequest) -> None:
+    """Raises 403 for what only admins may ask."""
+    for what in ("diagnostics", "model_version"):
+        if getattr(slate_request, what):
+            require_scope(caller_of(request), "admin", what)
+
+
+def count_slate(slate: Slate, slate_request: SlateRequest) -> None:
+    if slate_request.model_version is None:  # a preview is shown to no shopper
+        metrics.record_slate(slate.scenario, slate.model_version, slate.fallbacks, slate.degraded)
 
 
 def slate_document(slate: Slate, *, with_fields: bool) -> dict[str, Any]:
@@ -84,6 +110,7 @@ def slate_document(slate: Slate, *, with_fields: bool) -> dict[str, Any]:
         "items": [_item_document(item, with_fields=with_fields) for item in slate.items],
         "fallbacks": slate.fallbacks,
         "degraded": slate.degraded,
+        "next_cursor": slate.next_cursor,
     }
     if slate.diagnostics is not None:
         document["diagnostics"] = slate.diagnostics

@@ -16,7 +16,7 @@ from app.api.operation import STORE_ERRORS, json_of, operation
 from app.api.parameters import Search, UserId, check_same_id
 from app.api.replies import no_content, reply
 from app.api.schemas.feedback import BulkResult
-from app.api.schemas.users import UserList, UserPatch, UserPut, UserRow, UserView
+from app.api.schemas.users import MergeBody, MergeView, UserList, UserPatch, UserPut, UserRow, UserView
 from app.catalogue.item import User
 from app.errors import NotFound
 
@@ -58,6 +58,24 @@ async def bulk_upsert_users(request: Request) -> Response:
         for user_id in users:
             await services.live_state.forget(user_id=user_id)
     return reply(BulkResult(accepted=len(rows), rejected=rejected))
+
+
+@router.post(
+    "/{user_id}/merge",
+    **operation(
+        "merge_user", "Join a guest into an account", scope="feedback", returns=MergeView, bodies=json_of(MergeBody),
+        errors={422: ("merge_into_itself",), **STORE_ERRORS},
+    ),
+)  # fmt: skip
+async def merge_user(
+    request: Request, user_id: UserId, body: Annotated[MergeBody, Depends(JsonBody(MergeBody))]
+) -> Response:
+    """At login: events and impressions of a session (those that belong to nobody yet) or of a guest's user id become the
+    account's, and the next slate of the account knows them. Of a guest's profile the account takes what it has not itself;
+    what either did not consent to is not consented to. An unknown guest merges nothing. May be repeated: events that a
+    session sends later without `user_id` stay the session's until the next merge."""
+    merged = await services_of(request).merger.merge(body.to_guest(), user_id)
+    return reply(MergeView.model_validate(merged))
 
 
 @router.put(

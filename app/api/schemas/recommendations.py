@@ -17,6 +17,7 @@ from app.serving.slate import SlateRequest
 
 MAX_SLATE = 200
 MAX_FILTER_COST = 150
+SIMILAR = "similar"
 ContextItems = Annotated[list[Id], Field(max_length=50)]
 ExcludedItems = Annotated[list[Id], Field(max_length=1_000)]
 ItemFieldNames = Annotated[list[Word], Field(max_length=50)]
@@ -53,7 +54,76 @@ class InlineProfile(Body):
         )  # fmt: skip
 
 
-class RecommendBody(Body):
+class SlateOptions(Body):
+    """What a slate is to be, whoever it is for."""
+
+    scenario: Id = Field(description="A configured scenario")
+    context_items: ContextItems = Field([], description="The item being viewed, or the cart")
+    n: SlateSize | None = Field(None, description="Slate size; default: the scenario's")
+    filter: JsonObject | None = Field(None, description="Never relaxed: what does not match is never returned")
+    boosts: Boosts = Field([], description="Soft preferences: scores of matching items are multiplied")
+    exclude_items: ExcludedItems = Field([])
+    diversity: Share | None = Field(
+        None, description="0: relevance alone, 1: difference alone; default: the scenario's"
+    )
+    fields: ItemFieldNames = Field([], description="Item properties to return with each item, or attributes.<name>")
+    reasons: bool = Field(False, description="Why each item is there")
+
+    @model_validator(mode="after")
+    def check_cost(self) -> Self:
+        """A clause costs up to a millisecond on 100,000 items, and a request may bring 21 filters."""
+        cost = self.filter_cost()
+        if cost > MAX_FILTER_COST:
+            raise PydanticCustomError(
+                "query_too_costly",
+                "filter and boosts together have {cost} clauses (100 values of a list count as one), at most {most} are possible",
+                {"cost": cost, "most": MAX_FILTER_COST},
+            )
+        return self
+
+    def filter_cost(self) -> int:
+        return cost_of(self.filter) + sum(cost_of(boost.filter) for boost in self.boosts)
+
+    def options(self) -> dict[str, Any]:
+        """As SlateRequest takes them."""
+        return {
+            "scenario": self.scenario,
+            "context_items": tuple(self.context_items),
+            "n": self.n,
+            "filter": self.filter,
+            "boosts": tuple(boost.to_boost() for boost in self.boosts),
+            "exclude_items": frozenset(self.exclude_items),
+            "diversity": self.diversity,
+            "fields": tuple(self.fields),
+            "reasons": self.reasons,
+        }
+
+
+class Shopper(Body):
+    """Who a call is for, and how it is to be answered."""
+
+    user_id: Id | None = Field(None, description="An unknown user is not an error: cold start")
+    session_id: Id | None = Field(None, description="A visit; for guests, or beside user_id")
+    user: InlineProfile | None = None
+    diagnostics: bool = Field(False, description="Needs the scope admin: where candidates came from and went")
+    model_version: Word | None = Field(
+        None, description="Needs the scope admin: a preview with a version that is not live; it is not recorded"
+    )
+    context: Context = Field({}, description="device, country, locale and free keys; recorded with the impression")
+
+    def shopper(self) -> dict[str, Any]:
+        """As SlateRequest takes it."""
+        return {
+            "user_id": self.user_id,
+            "session_id": self.session_id,
+            "user": self.user.to_user(self.user_id) if self.user else None,
+            "diagnostics": self.diagnostics,
+            "model_version": self.model_version,
+            "context": self.context,
+        }
+
+
+class RecommendBody(SlateOptions, Shopper):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -68,56 +138,16 @@ class RecommendBody(Body):
         }
     )
 
-    scenario: Id = Field(description="A configured scenario")
-    user_id: Id | None = Field(None, description="An unknown user is not an error: cold start")
-    session_id: Id | None = Field(None, description="A visit; for guests, or beside user_id")
-    user: InlineProfile | None = None
-    context_items: ContextItems = Field([], description="The item being viewed, or the cart")
-    n: SlateSize | None = Field(None, description="Slate size; default: the scenario's")
-    filter: JsonObject | None = Field(None, description="Never relaxed: what does not match is never returned")
-    boosts: Boosts = Field([], description="Soft preferences: scores of matching items are multiplied")
-    exclude_items: ExcludedItems = Field([])
-    diversity: Share | None = Field(
-        None, description="0: relevance alone, 1: difference alone; default: the scenario's"
-    )
-    fields: ItemFieldNames = Field([], description="Item properties to return with each item, or attributes.<name>")
-    reasons: bool = Field(False, description="Why each item is there")
-    diagnostics: bool = Field(False, description="Needs the scope admin: where candidates came from and went")
-    model_version: Word | None = Field(
-        None, description="Needs the scope admin: a preview with a version that is not live"
-    )
-    context: Context = Field({}, description="device, country, locale and free keys; recorded with the impression")
-
-    @model_validator(mode="after")
-    def check_cost(self) -> Self:
-        """A clause costs up to a millisecond on 100,000 items, and a request may bring 21 filters."""
-        cost = cost_of(self.filter) + sum(cost_of(boost.filter) for boost in self.boosts)
-        if cost > MAX_FILTER_COST:
-            raise PydanticCustomError(
-                "query_too_costly",
-                "filter and boosts together have {cost} clauses (100 values of a list count as one), at most {most} are possible",
-                {"cost": cost, "most": MAX_FILTER_COST},
-            )
-        return self
-
     def to_request(self) -> SlateRequest:
-        return SlateRequest(
-            scenario=self.scenario,
-            user_id=self.user_id,
-            session_id=self.session_id,
-            user=self.user.to_user(self.user_id) if self.user else None,
-            context_items=tuple(self.context_items),
-            n=self.n,
-            filter=self.filter,
-            boosts=tuple(boost.to_boost() for boost in self.boosts),
-            exclude_items=frozenset(self.exclude_items),
-            diversity=self.diversity,
-            fields=tuple(self.fields),
-            reasons=self.reasons,
-            diagnostics=self.diagnostics,
-            model_version=self.model_version,
-            context=self.context,
-        )
+        return SlateRequest(**self.options(), **self.shopper())
+
+
+class NextBody(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"cursor": "AbK9sXw1q2…"}]})
+
+    cursor: Annotated[str, Field(min_length=1, max_length=1_000_000)] = Field(
+        description="`next_cursor` of a slate, as it was given; opaque, valid for 30 minutes and for the same API key"
+    )
 
 
 class RecommendQuery(Query):
@@ -155,7 +185,29 @@ class SimilarQuery(Query):
     n: SlateSize | None = Field(None, description="Slate size; default: the scenario's", examples=[10])
     user_id: Id | None = Field(None, description="Makes the slate personal")
     session_id: Id | None = None
+    exclude_items: ExcludedItems = Field([], description="Repeat the parameter for several items")
+    diversity: Share | None = Field(
+        None, description="0: relevance alone, 1: difference alone; default: the scenario's"
+    )
     fields: ItemFieldNames = Field([], description="Repeat the parameter for several properties", examples=[["title"]])
+    reasons: bool = Field(False, description="Why each item is there")
+    diagnostics: bool = Field(False, description="Needs the scope admin")
+    model_version: Word | None = Field(None, description="Needs the scope admin: a preview with another version")
+
+    def to_request(self, item_id: str) -> SlateRequest:
+        return SlateRequest(
+            scenario=SIMILAR,
+            user_id=self.user_id,
+            session_id=self.session_id,
+            context_items=(item_id,),
+            n=self.n,
+            exclude_items=frozenset(self.exclude_items),
+            diversity=self.diversity,
+            fields=tuple(self.fields),
+            reasons=self.reasons,
+            diagnostics=self.diagnostics,
+            model_version=self.model_version,
+        )
 
 
 class EvidenceView(View):
@@ -300,39 +352,37 @@ class DiagnosticsView(View):
     items: list[ItemTraceView] = Field(description="In the order of the slate")
 
 
-class SlateView(View):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "recommendation_id": "01JJX2M8Z6Q5T0V4W9Y1B3C7D2",
-                    "scenario": "home",
-                    "model_version": "2026-01-31T12-00-00Z-ab12",
-                    "variant": None,
-                    "items": [
-                        {
-                            "item_id": "sku-1",
-                            "position": 1,
-                            "score": 0.83,
-                            "sources": ["two_tower", "item_cf"],
-                            "cold": False,
-                            "explored": False,
-                            "fields": {"title": "Retrospot lunch box", "price": 4.95},
-                            "reason": {
-                                "text": "Because you looked at “Retrospot tea towel”",
-                                "evidence": [
-                                    {"kind": "history", "share": 0.62, "item_id": "sku-9", "event": "view"},
-                                    {"kind": "source", "share": 0.55, "source": "item_cf"},
-                                ],
-                            },
-                        }
-                    ],
-                    "fallbacks": [],
-                    "degraded": [],
-                }
-            ]
+SLATE: dict[str, Any] = {
+    "recommendation_id": "01JJX2M8Z6Q5T0V4W9Y1B3C7D2",
+    "scenario": "home",
+    "model_version": "2026-01-31T12-00-00Z-ab12",
+    "variant": None,
+    "items": [
+        {
+            "item_id": "sku-1",
+            "position": 1,
+            "score": 0.83,
+            "sources": ["two_tower", "item_cf"],
+            "cold": False,
+            "explored": False,
+            "fields": {"title": "Retrospot lunch box", "price": 4.95},
+            "reason": {
+                "text": "Because you looked at “Retrospot tea towel”",
+                "evidence": [
+                    {"kind": "history", "share": 0.62, "item_id": "sku-9", "event": "view"},
+                    {"kind": "source", "share": 0.55, "source": "item_cf"},
+                ],
+            },
         }
-    )
+    ],
+    "fallbacks": [],
+    "degraded": [],
+    "next_cursor": "AbK9sXw1q2…",
+}
+
+
+class SlateView(View):
+    model_config = ConfigDict(json_schema_extra={"examples": [SLATE]})
 
     recommendation_id: str = Field(description="Send it with later feedback")
     scenario: str
@@ -343,4 +393,7 @@ class SlateView(View):
     )
     fallbacks: list[str] = Field(description="Which steps filled the slate, such as popular")
     degraded: list[str] = Field(description="Which dependency was missing, such as user_state")
+    next_cursor: str | None = Field(
+        description="For POST /v1/recommendations/next within 30 minutes; null: no item is left that could follow"
+    )
     diagnostics: DiagnosticsView | None = Field(None, description="Only where it was asked for")

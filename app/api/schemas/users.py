@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from app.api.schemas.fields import Attributes, Body, Id, LongText, PatchBody, Time, View, Word, listing_of
 from app.api.schemas.items import Tags
 from app.catalogue.item import Consent, User
+from app.feedback.merging import Guest
 
 HANNAH: dict[str, Any] = {
     "text": "I bake every weekend and collect retro kitchen things.",
@@ -92,6 +94,32 @@ class UserPatch(PatchBody):
     tags: Tags | None = None
     attributes: Attributes | None = None
     consent: ConsentPatch | None = None
+
+
+class MergeBody(Body):
+    """Exactly one of the two."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"from_session_id": "s1"}, {"from_user_id": "guest-17"}]})
+
+    from_session_id: Id | None = Field(None, description="A visit without login")
+    from_user_id: Id | None = Field(None, description="An id that the shop gave to a guest; it is gone afterwards")
+
+    @model_validator(mode="after")
+    def check_one(self) -> MergeBody:
+        if (self.from_session_id is None) == (self.from_user_id is None):
+            raise PydanticCustomError("not_one_source", "give either from_session_id or from_user_id")
+        return self
+
+    def to_guest(self) -> Guest:
+        return Guest(self.from_user_id, self.from_session_id)
+
+
+class MergeView(View):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"events": 12, "impressions": 3, "profile": False}]})
+
+    events: int = Field(description="How many became the account's")
+    impressions: int
+    profile: bool = Field(description="The account's description was filled from the guest's")
 
 
 class ConsentView(View):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -32,3 +33,10 @@ class PostgresImpressions:
         ]
         async with begin(self._engine) as connection:
             await connection.execute(INSERT, rows)
+
+    async def shown_by(self, recommendation_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Recommendation -> items, of those recorded."""
+        columns = impressions.c.recommendation_id, impressions.c.item_ids
+        query = select(*columns).where(impressions.c.recommendation_id.in_(recommendation_ids))
+        async with begin(self._engine) as connection:
+            return {row.recommendation_id: row.item_ids for row in await connection.execute(query)}

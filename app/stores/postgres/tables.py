@@ -146,4 +146,8 @@ text_vectors = Table(
     required("vector", LargeBinary),  # float16, little-endian
 )  # fmt: skip
 
+shared_secrets = Table(
+    "shared_secrets", metadata, Column("name", Text, primary_key=True), required("value", LargeBinary)
+)
+
 revisions = Table("revisions", metadata, Column("name", Text, primary_key=True), required("value", BigInteger, "0"))

@@ -14,13 +14,13 @@ METHODS = ("get", "put", "post", "patch", "delete")
 ORDER = (
     "bulk_upsert_items", "put_item", "patch_item", "get_item", "list_items",
     "bulk_upsert_users", "put_user", "patch_user", "get_user", "list_users",
-    "send_feedback", "recommend", "recommend_get", "similar_items", "retract_feedback",
+    "send_feedback", "recommend", "recommend_get", "recommend_page", "rank_items", "similar_items", "merge_user", "retract_feedback",
     "put_scenario", "get_scenario", "list_scenarios", "delete_scenario",
     "create_key", "list_keys", "list_jobs", "list_models",
     "delete_user", "delete_item", "healthz", "readyz", "metrics",
 )  # fmt: skip
-ELSEWHERE = {  # their ids are not known before; see test_admin
-    "start_retrain", "get_job", "cancel_job", "get_model", "activate_model", "rollback_model", "revoke_key",
+ELSEWHERE = {  # their ids are not known before; see test_admin, test_pages
+    "recommend_next", "start_retrain", "get_job", "cancel_job", "get_model", "activate_model", "rollback_model", "revoke_key",
 }  # fmt: skip
 
 

@@ -39,15 +39,21 @@ from app.scenarios.registry import ScenarioRegistry
 from app.scenarios.scenario import Scenario
 from app.serving.follower import Follower
 from app.serving.live import Live
+from app.serving.paging.lists import Lists
+from app.serving.paging.seal import Seal
+from app.serving.preview import Previews
 from app.serving.profiles import ProfileTexts
 from app.serving.recommender import Recommender
 from app.stores.artifacts import LocalArtifacts
 from app.stores.postgres.catalogue import PostgresCatalogue
+from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.keys import PostgresKeys
 from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.scenarios import PostgresScenarios
+from app.stores.postgres.secrets import PostgresSecrets
 from app.stores.postgres.shop_data import PostgresShopData
 from app.stores.postgres.versions import PostgresVersions
+from app.stores.redis.lists import RedisLists
 from app.types import no_progress
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -164,12 +170,17 @@ class Shop:
     scenarios: PostgresScenarios
     artifacts: LocalArtifacts
     encoder: Encoder
+    redis_url: str
 
     async def release(self, snapshot: Snapshot, version: str) -> None:
+        await self.publish(snapshot, version)
+        await self.versions.activate(version)
+
+    async def publish(self, snapshot: Snapshot, version: str) -> None:
+        """Without making it live."""
         manifest = replace(snapshot.manifest, version=version)
         replace(snapshot, manifest=manifest).save(self.artifacts.place(version))
         await self.versions.add(ModelVersion(version, NOW, "full", verdict="passed"))
-        await self.versions.activate(version)
 
     @asynccontextmanager
     async def process(
@@ -183,6 +194,8 @@ class Shop:
             "keys": KeyRing(PostgresKeys(self.engine)), "interval_seconds": 0.05,
         }  # fmt: skip
         follower = Follower(live, **(given | parts))
+        seal, pages = Seal(PostgresSecrets(self.engine)), RedisLists(self.redis_url)
+        await seal.start()
         recommender = Recommender(
             live,
             follower,
@@ -190,16 +203,20 @@ class Shop:
             live_state or shoppers,
             ProfileTexts(self.encoder),
             impressions.append,  # type: ignore[arg-type]
+            lists=Lists(seal, pages, PostgresImpressions(self.engine)),
+            previews=Previews(follower, self.versions),
         )
         if start:
             await follower.start()
         yield Process(follower, live, registry, recommender, shoppers, impressions)
         await follower.close()
         recommender.close()
+        await seal.close()
+        await pages.close()
 
 
 @pytest.fixture
-async def empty_shop(engine: AsyncEngine, encoder: Encoder, tmp_path: Path) -> Shop:
+async def empty_shop(engine: AsyncEngine, encoder: Encoder, tmp_path: Path, redis_url: str) -> Shop:
     return Shop(
         engine,
         PostgresCatalogue(engine),
@@ -207,6 +224,7 @@ async def empty_shop(engine: AsyncEngine, encoder: Encoder, tmp_path: Path) -> S
         PostgresScenarios(engine),
         LocalArtifacts(tmp_path),
         encoder,
+        redis_url,
     )
 
 

@@ -38,8 +38,8 @@ async def test_the_callers_request_id_is_kept_if_it_is_sane(client: httpx.AsyncC
     "path",
     [
         "/", "/v1", "/v1/items/", "/v1/items/a/similar/", "/v1/items/a/b", "/healthz/", "/v2/items", "//v1/items",
-        "/v1/pages", "/v1/rank", "/v1/recommendations/next", "/v1/users/u/export", "/v1/users/u/profile",
-        "/v1/users/u/merge", "/v1/admin/report", "/v1/admin/experiments/x",
+        "/v1/recommendations/last", "/v1/users/u/export", "/v1/users/u/profile",
+        "/v1/admin/report", "/v1/admin/experiments/x",
     ],
 )  # fmt: skip
 async def test_what_is_not_there_is_a_problem_document(client: httpx.AsyncClient, path: str) -> None:
