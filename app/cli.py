@@ -103,6 +103,27 @@ def export(
 
 
 @app.command()
+def backup(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist or is empty")],
+) -> None:
+    """Database (scenarios, keys, jobs with it) and model artifacts, as of one moment; the service may run meanwhile."""
+    from app.backup import make_backup
+
+    make_backup(settings_with(), directory)
+
+
+@app.command()
+def restore(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `duoscene backup` wrote")],
+    force: Annotated[bool, typer.Option("--force", help="Replace what the database holds")] = False,
+) -> None:
+    """A backup into an empty service, after a check of every file. Stop API and worker first."""
+    from app.backup import restore_backup
+
+    restore_backup(settings_with(), directory, force=force)
+
+
+@app.command()
 def train(
     mode: Annotated[JobMode, typer.Option(help="incremental starts from the live model")] = "full",
     activate: Annotated[Activation, typer.Option(help="auto: the gate decides")] = "auto",

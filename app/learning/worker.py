@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import secrets
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +27,8 @@ from app.release.version import ModelVersion, VersionStore
 from app.types import Json, Progress
 
 POLL_SECONDS = 1.0
+ROOM_BYTES = 1 << 20
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STOP_SECONDS = 4.0  # how long a stopping worker waits for its training thread
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -138,8 +143,7 @@ class Worker:
             return Ending("failed", error=error.detail)
         except Exception as error:  # a loop edge: one job's fault must not end the worker
             log.exception("job %s failed", job.job_id)
-            what = f"{type(error).__name__} in stage {progress.stage!r}"
-            return Ending("failed", error=f"unexpected {what}; the worker's log has the details of job {job.job_id}")
+            return Ending("failed", error=what_of(error, progress.stage, job.job_id))
 
     async def _release(self, job: Job, progress: JobProgress, outcome: RetrainOutcome) -> Ending:
         """Register the version and let it go live, unless the job was cancelled or lost its lease meanwhile."""
@@ -179,6 +183,16 @@ class Worker:
             job.job_id, self.worker_id, ending.state,
             metrics=ending.metrics, model_version=ending.model_version, error=ending.error,
         )  # fmt: skip
+
+
+def what_of(error: Exception, stage: str, job_id: str) -> str:
+    """For people, without a path. Not every library that meets a full disk passes its error on."""
+    is_full = isinstance(error, OSError) and error.errno in NO_ROOM
+    if is_full or shutil.disk_usage(tempfile.gettempdir()).free < ROOM_BYTES:
+        return (
+            f"no room on the disk in stage {stage!r}; free some and start the retraining again. The live model goes on"
+        )
+    return f"unexpected {type(error).__name__} in stage {stage!r}; the worker's log has the details of job {job_id}"
 
 
 async def in_daemon_thread(work: Callable[[Progress], T], progress: Progress) -> T:

@@ -79,6 +79,13 @@ class Manifest:
         return cls(**held)
 
 
+def check_artifact(directory: Path, version: str) -> None:
+    """That every file is there and unaltered, and that it is this version. Raises BadArtifact."""
+    found = Manifest.read(directory).version
+    if found != version:
+        raise BadArtifact(f"model {version}: its files are those of version {found}")
+
+
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ import structlog
 
 from app.catalogue.ports import CatalogueStore
 from app.encoding.encoder import Encoder
-from app.errors import DuosceneError, Unavailable
+from app.errors import BadArtifact, DuosceneError, Unavailable
 from app.release.version import ArtifactStore, VersionStore
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.registry import ScenarioRegistry
@@ -160,6 +160,8 @@ class Follower:
 
     def _load(self, version: str, scenarios: Sequence[Scenario], known: KnownVectors) -> ServingState:
         snapshot = Snapshot.load(self._artifacts.fetch(version))
+        if snapshot.version != version:
+            raise BadArtifact(f"model {version}: its files are those of version {snapshot.version}")
         return ServingState.with_model(self._encoder, snapshot, scenarios, known)
 
     async def _step(self, name: str, revision: int, work: Callable[[], Awaitable[None]]) -> None:

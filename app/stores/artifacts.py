@@ -41,7 +41,7 @@ class LocalArtifacts:
         """Complete or not at all: copied beside its place, then renamed. Raises Conflict for a version that is there."""
         place = self.place(version)
         with self.unfinished() as copy:
-            shutil.copytree(directory, copy, dirs_exist_ok=True)
+            copy_files(directory, copy)
             move_into_place(copy, place)
 
     def fetch(self, version: str) -> Path:
@@ -101,6 +101,16 @@ class RemoteArtifacts:
                 with contextlib.suppress(Conflict):  # another process fetched it meanwhile
                     move_into_place(copy, self._cache.place(version))
         return self._cache.fetch(version)
+
+
+def copy_files(directory: Path, copy: Path) -> None:
+    """As shutil.copytree does, but the first error is raised as it is: a full disk should be told from anything else."""
+    for path in sorted(directory.rglob("*")):
+        place = copy / path.relative_to(directory)
+        if path.is_dir():
+            place.mkdir()
+        else:
+            shutil.copy2(path, place)
 
 
 def move_into_place(directory: Path, place: Path) -> None:

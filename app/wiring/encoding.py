@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from app.encoding.encoder import Encoder
 from app.errors import Unavailable
 from app.release.version import ArtifactStore
+from app.retrieval.manifest import check_artifact
 from app.settings import Settings
 from app.stores.artifacts import open_artifacts
 from app.stores.postgres.text_vectors import PostgresTextVectors
@@ -51,3 +52,8 @@ def open_encoder(settings: Settings, stores: Stores) -> Encoder:
 
 def artifacts_of(settings: Settings) -> ArtifactStore:
     return open_artifacts(settings.models_url(), settings.data_dir.resolve() / "models-cache")
+
+
+def check_of(artifacts: ArtifactStore) -> Callable[[str], None]:
+    """For `CheckedVersions`."""
+    return lambda version: check_artifact(artifacts.fetch(version), version)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 from app.access.key_ring import KeyRing
 from app.access.key_use import KeyUse
 from app.access.rate_limit import RateLimiter
 from app.api.services import Health, Services
-from app.errors import Unavailable
 from app.feedback.impressions import ImpressionWriter
 from app.feedback.intake import FeedbackIntake
 from app.feedback.merging import Merger
+from app.release.checked import CheckedVersions
 from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.registry import ScenarioRegistry
 from app.serving.follower import Follower
@@ -26,11 +26,11 @@ from app.serving.recommender import Recommender
 from app.settings import Settings
 from app.stores.redis.lists import RedisLists
 from app.stores.redis.rate_limits import RedisTokenBank
-from app.wiring.encoding import artifacts_of, open_encoder
+from app.wiring.encoding import artifacts_of, check_of, open_encoder
 from app.wiring.live_state import make_bridge, open_live_state
 from app.wiring.stores import open_stores, redis_url_of
 
-START_BEAT_SECONDS = 1.0
+BEAT_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
@@ -38,7 +38,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """All that one API process needs; opened in this order, closed in the opposite one, so that what was accepted is written."""
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(open_stores(settings))
-        await stores.pulse.beats(START_BEAT_SECONDS)  # now, because connecting takes longer than a beat may
+        await stores.pulse.beats(BEAT_SECONDS)  # now, because connecting takes longer than a beat may
         live_state = await stack.enter_async_context(open_live_state(settings, stores))
         encoder = open_encoder(settings, stores)
         scenarios = ScenarioRegistry(stores.scenarios, SOURCE_NAMES)
@@ -47,6 +47,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         key_use = KeyUse(stores.keys)
         bank = RedisTokenBank(redis_url_of(settings))
         stack.push_async_callback(bank.close)
+        artifacts = artifacts_of(settings)
         live = Live(encoder)
         follower = Follower(
             live,
@@ -54,7 +55,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             revisions=stores.revisions,
             catalogue=stores.catalogue,
             versions=stores.versions,
-            artifacts=artifacts_of(settings),
+            artifacts=artifacts,
             scenarios=scenarios,
             keys=keys,
         )
@@ -88,7 +89,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             return Health(
                 ready=follower.is_ready,
                 model_version=live.current.model_version,
-                postgres=await answers(stores.revisions.read()),
+                postgres=await stores.pulse.beats(BEAT_SECONDS),
                 redis=await live_state.is_reachable(),
             )
 
@@ -101,17 +102,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             recommender=recommender,
             scenarios=scenarios,
             jobs=stores.jobs,
-            versions=stores.versions,
+            versions=CheckedVersions(stores.versions, check_of(artifacts)),
             keys=keys,
             key_use=key_use,
             rate_limiter=RateLimiter(bank, settings.rate_limit_per_minute),
             health=health,
         )
-
-
-async def answers(question: Awaitable[object]) -> bool:
-    try:
-        await question
-    except Unavailable:
-        return False
-    return True

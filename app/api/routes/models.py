@@ -59,12 +59,12 @@ async def get_model(request: Request, version: Version) -> Response:
     "/{version}/activate",
     **operation(
         "activate_model", "Make a version the live one", scope="admin", returns=ModelView, bodies=json_of(ActivateBody),
-        is_body_required=False, errors={409: ("gate_rejected",), **ABSENT},
+        is_body_required=False, errors={409: ("gate_rejected", "artifact_broken"), **ABSENT},
     ),
 )  # fmt: skip
 async def activate_model(
     request: Request, version: Version, body: Annotated[ActivateBody, Depends(JsonBody(ActivateBody, optional=True))]
 ) -> Response:
     """A hot swap in every API process within 2 seconds; no request fails or mixes versions. A version that the gate
-    rejected needs `{"force": true}`."""
+    rejected needs `{"force": true}`; one whose files are not whole goes live never."""
     return reply(view(await services_of(request).versions.activate(version, force=body.force)))

@@ -195,7 +195,8 @@ class PostgresEvents:
         async with begin(self._engine) as connection:
             await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             rows = [tuple(row) for row in await connection.execute(query)]
-            open_groups = (await connection.execute(select(func.count()).select_from(unapplied_groups))).scalar_one()
+            of_events = select(func.count()).where(unapplied_groups.c.first_seq.is_not(None))
+            open_groups = (await connection.execute(of_events)).scalar_one()
             return HourCounts(rows, open_groups)
 
 

@@ -189,8 +189,9 @@ class Repair:
             if group.first_seq is not None:
                 for user_id, session_id in await self._events.shoppers_of(group, MAX_MISSED + 1):
                     left.update(subjects(user_id, session_id))
-        log.warning("%d groups of events never came to the live state; %d states are dropped", len(groups), len(left))
-        await self._doubt_trends()
+        log.info("%d changes may not have come to the live state; %d states are dropped", len(groups), len(left))
+        if any(group.first_seq is not None for group in groups):
+            await self._doubt_trends()
         if len(left) > MAX_MISSED:
             await self.invalidate()
         else:

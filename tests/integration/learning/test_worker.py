@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.errors import BadData
+from app.errors import BadData, Conflict
 from app.learning.jobs import Job
 from app.learning.worker import Training, Worker, WorkerDeps
+from app.release.checked import CheckedVersions
 from app.release.version import ModelVersion
+from app.retrieval.manifest import Manifest
+from app.stores.artifacts import LocalArtifacts
 from app.stores.postgres.jobs import PostgresJobs
 from app.stores.postgres.versions import PostgresVersions
 from app.types import Progress, utc_now
+from app.wiring.encoding import check_of
 
 STAGES = {"train": 1.0}
 
@@ -220,3 +227,96 @@ async def test_two_workers_share_one_queue(engine: AsyncEngine) -> None:
 
 async def test_no_job_is_no_work(engine: AsyncEngine) -> None:
     assert not await Bench(engine, lambda progress: Outcome(make_version())).worker.run_one()
+
+
+async def test_a_full_disk_fails_the_job_in_plain_words_and_leaves_the_live_model(
+    engine: AsyncEngine, tmp_path: Path
+) -> None:
+    """No file may grow beyond 64 KiB: the kernel refuses the artifact as it would on a full disk."""
+    artifacts = LocalArtifacts(tmp_path / "models")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (scratch / "vectors.npy").write_bytes(b"\0" * 2**20)
+
+    def training(progress: Progress) -> Outcome:
+        progress("train", 1.0)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+        try:
+            artifacts.publish(scratch, "v2")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        return Outcome(make_version("v2"))
+
+    bench = Bench(engine, training)
+    await bench.versions.add(make_version("v1"))
+    await bench.versions.activate("v1")
+    job = await bench.run()
+    assert (job.state, job.error) == (
+        "failed",
+        "no room on the disk in stage 'train'; free some and start the retraining again. The live model goes on",
+    )
+    live = await bench.versions.live()
+    assert live is not None
+    assert live.version == "v1"
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", ["altered", "missing", "gone", "other version"])
+async def test_a_version_whose_files_are_not_whole_never_goes_live(
+    engine: AsyncEngine, tmp_path: Path, fault: str
+) -> None:
+    artifacts = LocalArtifacts(tmp_path)
+    for name in ("v1", "v2"):
+        place = artifacts.place(name)
+        place.mkdir()
+        (place / "towers.bin").write_bytes(name.encode())
+        make_manifest(name).write(place)
+    versions = CheckedVersions(PostgresVersions(engine), check_of(artifacts))
+    for name in ("v1", "v2"):
+        await versions.add(make_version(name))
+    await versions.activate("v1")
+    place = artifacts.place("v2")
+    if fault == "altered":
+        (place / "towers.bin").write_bytes(b"V2")
+    elif fault == "missing":
+        (place / "towers.bin").unlink()
+    elif fault == "gone":
+        shutil.rmtree(place)
+    else:
+        make_manifest("v3").write(place)
+    with pytest.raises(Conflict) as caught:
+        await versions.activate("v2", force=True)
+    assert caught.value.code == "artifact_broken"
+    live = await versions.live()
+    assert live is not None
+    assert live.version == "v1"
+
+
+def make_manifest(version: str) -> Manifest:
+    return Manifest(version, "2026-01-31T12:00:00Z", "full", 1, "k", "e", 2, "1", {}, ("",), {}, {}, {})
+
+
+async def test_a_worker_that_was_frozen_beyond_its_lease_releases_nothing(engine: AsyncEngine) -> None:
+    """Its job has failed, and the next one has begun; when it wakes, what it made does not go live."""
+    wakes = threading.Event()
+
+    def training(progress: Progress) -> Outcome:
+        assert wakes.wait(10.0)
+        return Outcome(make_version("late"))
+
+    bench = Bench(engine, training)
+    job = await bench.jobs.create("full")
+    running = asyncio.create_task(bench.worker.run_one())
+    while (await bench.read(job.job_id)).state != "running":  # noqa: ASYNC110 - nothing announces it
+        await asyncio.sleep(0.01)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE jobs SET lease_until = now() - interval '1 second'"))
+    await bench.jobs.fail_expired()
+    next_job = await bench.jobs.create("full")
+    assert await bench.jobs.claim("another worker") is not None
+    wakes.set()
+    assert await running
+    assert (await bench.read(job.job_id)).state == "failed"
+    assert (await bench.read(next_job.job_id)).state == "running"
+    assert await bench.versions.live() is None
