@@ -9,6 +9,7 @@ import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -53,7 +54,9 @@ async def dump_tables(engine: AsyncEngine, directory: Path) -> tuple[str, list[T
                 continue
             columns = tuple(table.columns.keys())
             with gzip.open(file_of(directory, table.name), "wb", compresslevel=LEVEL) as output:
-                done = await driver.copy_from_table(table.name, columns=columns, output=output, timeout=COPY_SECONDS)
+                done = await driver.copy_from_table(
+                    table.name, columns=columns, output=cast(BinaryIO, output), timeout=COPY_SECONDS
+                )
             files.append(TableFile(table.name, columns, int(done.rpartition(" ")[2])))
         live = await driver.fetchval(
             "SELECT version FROM activations WHERE rolled_back_at IS NULL ORDER BY seq DESC LIMIT 1"
@@ -92,7 +95,9 @@ async def load_tables(engine: AsyncEngine, directory: Path, files: Sequence[Tabl
         await driver.execute(f"TRUNCATE {names}")
         for file in sorted(files, key=lambda file: [t.name for t in metadata.sorted_tables].index(file.table)):
             with gzip.open(file_of(directory, file.table), "rb") as source:
-                await driver.copy_to_table(file.table, source=source, columns=file.columns, timeout=COPY_SECONDS)
+                await driver.copy_to_table(
+                    file.table, source=cast(BinaryIO, source), columns=file.columns, timeout=COPY_SECONDS
+                )
         for table, column in await driver.fetch(IDENTITIES.text):
             if table in held:
                 await driver.execute(
