@@ -89,22 +89,21 @@ class KnowledgeGraphSource:
         """What led from the one user of the batch to each row in the first step, heaviest first; none to an item training never saw."""
         mass_1N = normalised_rows(profile(users, space, self._decay))
         past = mass_1N.indices.astype(np.int64)
-        at_entity_LE = sparse.diags_array((1.0 - self._together) * mass_1N.data) @ self._to_entity_NE[past]
+        at_entity = (sparse.diags_array((1.0 - self._together) * mass_1N.data) @ self._to_entity_NE[past]).tocoo()
         current = past if space.current_N is None else space.current_N[past]
+        from_rows, entities = current[at_entity.coords[0]], at_entity.coords[1]
         trained = space.trained_rows(np.asarray(rows, np.int32)).tolist()
-        return [[] if row < 0 else self._links_to(row, at_entity_LE, current) for row in trained]
+        return [[] if row < 0 else self._links_to(row, from_rows, entities, at_entity.data) for row in trained]
 
-    def _links_to(self, trained: int, at_entity_LE: sparse.csr_array, rows_L: Int64Array) -> list[Link]:
+    def _links_to(self, trained: int, from_rows: Int64Array, entities: Int64Array, masses: Float32Array) -> list[Link]:
+        """masses: at each entity, from each row."""
         to_item_E = np.zeros(len(self._keys_E), np.float32)
-        of_item = self._links_NE[[trained]]
-        to_item_E[of_item.indices] = of_item.data / np.maximum(self._mass_E[of_item.indices], 1e-9)
-        entry, entity = at_entity_LE.nonzero()
-        scores = np.asarray(at_entity_LE[entry, entity]).ravel() * to_item_E[entity]
-        return [
-            Link(int(rows_L[entry[place]]), int(self._keys_E[entity[place]]), float(scores[place]))
-            for place in np.argsort(-scores, kind="stable").tolist()
-            if scores[place] > 0
-        ]
+        of_item = slice(*self._links_NE.indptr[trained : trained + 2].tolist())
+        linked = self._links_NE.indices[of_item]
+        to_item_E[linked] = self._links_NE.data[of_item] / np.maximum(self._mass_E[linked], 1e-9)
+        scores = masses * to_item_E[entities]
+        order = np.argsort(-scores, kind="stable")[: np.count_nonzero(scores)].tolist()
+        return [Link(int(from_rows[p]), int(self._keys_E[entities[p]]), float(scores[p])) for p in order]
 
 
 def link(keys: Sequence[Int64Array], keys_E: Int64Array, weight_E: Float32Array) -> sparse.csr_array:

@@ -27,17 +27,18 @@ def common_attributes(
         return {}
     scores = dict(zip(found.rows_C.tolist(), found.scores[source.name].tolist(), strict=True))
     links = source.links_between(fold([asked], live, model, asked.scenario), model.space, list(share_of))
+    items = {item.item_id: item for item in live.catalogue.items([live.catalogue.id_at(row) for row in share_of])}
     told: dict[int, Evidence] = {}
     for (row, share), of_row in zip(share_of.items(), links, strict=True):
-        evidence = _evidence(live, row, of_row, share / scores[row]) if scores[row] > 0 else None
+        item = items.get(live.catalogue.id_at(row))
+        evidence = _evidence(live, item, of_row, share / scores[row]) if item and scores[row] > 0 else None
         if evidence is not None:
             told[row] = evidence
     return told
 
 
-def _evidence(live: LiveSnapshot, row: int, links: Sequence[Link], share_per_score: float) -> Evidence | None:
-    item = live.catalogue.item(live.catalogue.id_at(row))
-    if item is None or not links:
+def _evidence(live: LiveSnapshot, item: Item, links: Sequence[Link], share_per_score: float) -> Evidence | None:
+    if not links:
         return None
     by_key: dict[int, float] = {}
     for link in links:

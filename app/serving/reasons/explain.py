@@ -45,7 +45,8 @@ def explain(
     for pick in picks:
         if not found[pick.row]:
             found[pick.row] = [Evidence("source", 1.0, source=name) for name in pick.sources[:1]]
-    sentences = Sentences(asked, live)
+    named = (e.item_id for evidence in found.values() for e in evidence if e.item_id)
+    sentences = Sentences(asked, live, named)
     return {pick.row: sentences.reason(live.catalogue.id_at(pick.row), found[pick.row]) for pick in picks}
 
 

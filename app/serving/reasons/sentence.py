@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from app.language.reason_texts import ReasonTexts, texts_for
+from app.language.reason_texts import ReasonTexts, readable, texts_for
 from app.serving.live import LiveSnapshot
 from app.serving.reasons.reason import Evidence, Reason
 from app.serving.rules import Asked
@@ -21,12 +21,13 @@ CART = "cart"
 
 
 class Sentences:
-    """For one request: in its locale, with the titles of the items that its evidence names."""
+    """For one request: in its locale. item_ids: all that its evidence names; their titles are read at once."""
 
-    def __init__(self, asked: Asked, live: LiveSnapshot) -> None:
+    def __init__(self, asked: Asked, live: LiveSnapshot, item_ids: Iterable[str]) -> None:
         profile = asked.state.profile
         self._texts: ReasonTexts = texts_for(asked.request.context.get("locale"), profile.locale if profile else None)
-        self._asked, self._live = asked, live
+        self._asked = asked
+        self._titles = {item.item_id: item.title for item in live.catalogue.items(list(dict.fromkeys(item_ids)))}
 
     def reason(self, item_id: str, evidence: Sequence[Evidence]) -> Reason:
         lead = leading(evidence, item_id)
@@ -64,11 +65,8 @@ class Sentences:
         return "together" if _mostly_by(evidence, TOGETHER) else "similar" if _mostly_by(evidence, ALIKE) else "viewed"
 
     def _titled(self, group: str, key: str, item_id: str | None) -> str:
-        item = self._live.catalogue.item(item_id) if item_id else None
-        title = item.title if item else None
-        if not title or not title.strip():
-            return self._texts.say(group, "untitled")
-        return self._texts.say(group, key, title=title)
+        title = readable(self._titles.get(item_id or "") or "")
+        return self._texts.say(group, key, title=title) if title else self._texts.say(group, "untitled")
 
 
 def leading(evidence: Sequence[Evidence], item_id: str = "") -> Evidence | None:

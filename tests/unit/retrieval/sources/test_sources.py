@@ -193,6 +193,21 @@ def test_a_new_item_is_reached_over_known_entities() -> None:
     assert 5 not in found(source, user(0), at, without(5, 8))
 
 
+def test_the_links_of_a_step_are_its_scores() -> None:
+    brand, home = (int(entity_keys(item)[0]) for item in (Item("", brand="X"), Item("", category=("Home",))))
+    source, users = graph(0.4, 1), user(1, 0)  # b, then a: .8 / 1.8 and 1 / 1.8 of the profile
+    to_a, to_c, to_new = source.links_between(users, space([-1]), [0, 2, 5])
+    from_a, from_b = 1 / 1.8, 0.8 / 1.8
+    assert [(link.row, link.key) for link in to_a] == [(1, brand), (0, brand), (0, home)]
+    expected = [0.6 * 0.5 * from_b, 0.6 * 0.375 * from_a, 0.6 * 0.125 * from_a]
+    assert [link.score for link in to_a] == pytest.approx(expected)
+    assert sum(link.score for link in to_a) == pytest.approx(found(source, users, space())[0])
+    assert [(link.row, link.key) for link in to_c] == [(0, home)]
+    assert to_new == []
+    moved = source.links_between(users, space([0]), [5])  # the trained row 0 stands at row 5 now
+    assert [(link.row, link.key) for link in moved[0]] == [(1, brand), (5, brand), (5, home)]
+
+
 def test_popular_by_scenario() -> None:
     source = PopularSource(Fitted({}, {"popularity": np.array([[3, 2, 1, 0, 0], [0, 0, 1, 2, 0]], np.float32)}))
     assert list(found(source, user(), space())) == [0, 1, 2]
