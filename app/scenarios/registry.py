@@ -55,6 +55,9 @@ class ScenarioRegistry:
     def _check(self, scenario: Scenario) -> None:
         if scenario.filter is not None:
             parse_filter(scenario.filter)
+        for field in ("boosts", "page_promotions"):
+            for i, row in enumerate(getattr(scenario, field)):
+                parse_filter(row.filter, (field, i, "filter"))
         for name in scenario.sources:
             if name not in self._source_names:
                 raise Invalid(

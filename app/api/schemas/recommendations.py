@@ -110,6 +110,9 @@ class Shopper(Body):
         None, description="Needs the scope admin: a preview with a version that is not live; it is not recorded"
     )
     context: Context = Field({}, description="device, country, locale and free keys; recorded with the impression")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(
+        None, description="Of rotation and exploration: the same request with the same seed gives the same slate"
+    )
 
     def shopper(self) -> dict[str, Any]:
         """As SlateRequest takes it."""
@@ -120,6 +123,7 @@ class Shopper(Body):
             "diagnostics": self.diagnostics,
             "model_version": self.model_version,
             "context": self.context,
+            "seed": self.seed,
         }
 
 

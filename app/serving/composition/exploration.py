@@ -88,11 +88,11 @@ def systematic(inclusion_E: Float32Array, start: float) -> Int64Array:
 
 
 def _under_caps(draft: Draft, tried_E: Int64Array) -> Int64Array:
-    """As many of one category or brand as would fit all at once, whichever are drawn."""
+    """As many of one category or brand as would fit all at once, whichever are drawn here and by the rotation."""
     if not limits_of(draft.asked.scenario.caps):
         return tried_E
     assert draft.pool is not None
-    standing = [pick.row for pick in draft.standing()]
+    standing = sorted({pick.row for pick in draft.standing()} | draft.reserve)
     under = OpenUnderCaps(draft.asked.scenario.caps, draft.live.catalogue, draft.pool.rows_C[tried_E], standing)
     kept = []
     for candidate in range(len(tried_E)):

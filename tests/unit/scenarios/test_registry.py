@@ -4,7 +4,7 @@ from app.errors import Invalid, NotFound
 from app.retrieval.filters import parse_filter
 from app.scenarios.defaults import READY_MADE
 from app.scenarios.registry import ScenarioRegistry
-from app.scenarios.scenario import Scenario
+from app.scenarios.scenario import Boost, Promotion, Scenario
 
 SOURCES = ("two_tower", "item_cf", "popular", "new")
 
@@ -78,6 +78,18 @@ async def test_refresh_brings_what_another_process_put():
         (Scenario("x", "", fallback=("popular", "nowhere")), "unknown_fallback", ("fallback", 1)),
         (Scenario("x", "", fallback=("x",)), "unknown_fallback", ("fallback", 0)),
         (Scenario("x", "", filter={"field": "prize", "lt": 5}), "filter_unknown_field", ("filter", "field")),
+        (
+            Scenario(
+                "x", "", boosts=(Boost({"field": "price", "lt": 5}, 2.0), Boost({"field": "prize", "lt": 5}, 2.0))
+            ),
+            "filter_unknown_field",
+            ("boosts", 1, "filter", "field"),
+        ),
+        (
+            Scenario("x", "", page_promotions=(Promotion({"field": "price", "near": 5}, 0.5),)),
+            "filter_unknown_operator",
+            ("page_promotions", 0, "filter", "near"),
+        ),
     ],
 )
 async def test_what_could_never_work_is_refused_and_not_stored(scenario, code, loc):
