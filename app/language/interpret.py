@@ -39,9 +39,10 @@ def interpret(query: str, names: Names) -> Interpretation:
     left = _blank(query, price_spans)
     phrases, negation_spans = find_negations(left)
     left = _blank(left, negation_spans)
+    phrases = phrases[:MAX_NOT_LIKE]
     unwanted = [find_names(phrase, names) for phrase in phrases]
     clauses = [*price_clauses(bounds), *_wanted(find_names(left, names)), *_unwanted(phrases, unwanted)]
-    return Interpretation(_tidy(left), {"and": clauses} if clauses else None, tuple(phrases[:MAX_NOT_LIKE]))
+    return Interpretation(_tidy(left), {"and": clauses} if clauses else None, tuple(phrases))
 
 
 def _wanted(named: Named) -> Iterable[Json]:

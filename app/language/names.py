@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 MAX_WORDS = 6  # of a name
 MAX_SIGNS = 12  # of a Chinese name
+MAX_NAMES = 20  # of each kind that a text is read for
 _WORD = re.compile(r"[^\W_]+(?:[&'’.+/-][^\W_]+)*", re.UNICODE)
 _CHINESE = re.compile(r"[\u4e00-\u9fff]+")
 _SOFT = re.compile(r"(?:\blike|\bsimilar\s+to|\bsuch\s+as|类似|比如|像)\s*$", re.IGNORECASE)  # a comparison, no demand
@@ -93,7 +94,7 @@ def _folded(names: Iterable[str]) -> dict[str, str]:
 
 
 def _in_order(found: list[tuple[int, str]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for _, name in sorted(found)))
+    return tuple(dict.fromkeys(name for _, name in sorted(found)))[:MAX_NAMES]
 
 
 def _windows(text: str) -> Iterator[tuple[int, int]]:

@@ -91,7 +91,19 @@ class Clause:
     value: object
 
     def mask(self, columns: Columns, now: datetime, context_item: Item | None) -> BoolArray:
+        """Remembered beside the columns, by field, operator and value, which the viewed item may give; an age changes with the clock
+        and is not."""
         value = self.value.value(context_item, now) if isinstance(self.value, ContextItem) else self.value
+        if self.field == AGE_DAYS:
+            return self._made(columns, now, value)
+        key = (
+            self.field,
+            self.operator,
+            repr(value),
+        )  # of JSON values and times, equal only for equal ones of one kind
+        return columns.masks.get(key, lambda: self._made(columns, now, value))
+
+    def _made(self, columns: Columns, now: datetime, value: object) -> BoolArray:
         if not self.field.startswith(ATTRIBUTE_PREFIX):
             return _evaluate(columns.plain, _plain_column(self.field, now), self.field, self.operator, value)
         missing = self.operator in MATCHES_MISSING or (self.operator == "exists" and not value)

@@ -7,7 +7,7 @@ Attributes are schema-less, so each is a sparse column that costs what the shop 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -17,6 +17,7 @@ import polars as pl
 from app.catalogue.item import LIST_ITEM_FIELDS, PLAIN_ITEM_FIELDS, Item
 from app.catalogue.records import frame_of, items_of
 from app.retrieval.item_fields import TIME_FIELDS, element_key, microseconds, scalar_of
+from app.retrieval.mask_cache import MaskCache
 from app.types import Attributes, BoolArray, Int64Array
 
 _NEVER = np.iinfo(np.int64).max
@@ -48,6 +49,9 @@ class Columns:
     published_us_N: Int64Array
     expires_us_N: Int64Array
     since_us_N: Int64Array  # in the shop since: published_at, else created_at
+    masks: MaskCache = field(
+        default_factory=MaskCache, compare=False
+    )  # of clauses over these columns, which never change
 
     def __len__(self) -> int:
         return self.items.height

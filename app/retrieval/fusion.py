@@ -29,6 +29,12 @@ REPEAT, EDITORIAL, QUERY = "repeat", "editorial", "query"
 # No log says what these two are worth. A query is what the shopper says in so many words: it outweighs all else together. A pin
 # must survive every cut, so it weighs what the strongest source does.
 QUERY_SHARE = 2 / 3
+QUERY_SHAPE = (
+    0.3,
+    0.1,
+    0.6,
+)  # how near a text is says more than its place: ten items may be what was asked for, or one
+GIVEN_SHAPES: Mapping[str, Sequence[float]] = {QUERY: QUERY_SHAPE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Fusion:
         total = sum(weights[name] for name in lists)
         for name, (rows, scores) in lists.items():
             mine = place[start : start + len(rows)]
-            value_K = views(scores) @ np.asarray(self.shapes.get(name, BY_FLAT_RANK))
+            value_K = views(scores) @ np.asarray(self.shapes.get(name, GIVEN_SHAPES.get(name, BY_FLAT_RANK)))
             parts[name] = np.zeros(len(union_C), np.float32)
             parts[name][mine] = weights[name] / total * value_K
             fused_C[mine] += weights[name] * value_K

@@ -35,13 +35,14 @@ from app.serving.paging.lists import MAX_SHOWN, Continuation, KeptSlate, Lists
 from app.serving.pipeline import Draft, complete_slate, explain_slate
 from app.serving.preview import Previews
 from app.serving.profiles import ProfileTexts
+from app.serving.queries import Queries
 from app.serving.rules import Asked
 from app.serving.slate import Slate, SlateItem, SlateRequest
+from app.serving.trends import Trend, TrendCache
 from app.types import Clock, Float32Array, Json, utc_now
 
 MAX_N = 200
 MAX_PAGE_ITEMS = 1_000
-NUM_TRENDING = 500
 CATCH_UP_SECONDS = 10.0  # reading a bulk of changes may take so long; a database that hangs is not waited for
 Args = TypeVarTuple("Args")
 Result = TypeVar("Result")
@@ -50,11 +51,13 @@ RETURNABLE = (*PLAIN_ITEM_FIELDS, *LIST_ITEM_FIELDS, "attributes")
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What is known of a shopper before any slate. profile_T: vector of the profile to go by. personal: see `Asked`."""
+    """What is known of a shopper before any slate. profile_T: vector of the profile to go by. personal: see `Asked`.
+    trends: of each placement asked for."""
 
     state: UserState
     profile_T: Float32Array | None
     personal: bool
+    trends: Mapping[str, Trend]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,11 @@ class Recommender:
     clock: Clock = utc_now
     hold: Hold = hold_on
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="slate"))
+    _trends: TrendCache = field(init=False)
+    _queries: Queries = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._trends, self._queries = TrendCache(self.live_state), Queries(self.profiles)
 
     async def recommend(self, request: SlateRequest, caller: str = "") -> Slate:
         """Raises NotFound("scenario_not_found", "model_not_found"), Invalid (filter, fields), Conflict("model_unusable")."""
@@ -129,11 +137,13 @@ class Recommender:
         state_ms = round((perf_counter() - begin) * 1e3, 3)
         now = self.clock()
         state, profile_T, personal = visit.state, visit.profile_T, visit.personal
-        asked = Asked(request, scenario, wanted, by_scenario, state, profile_T, personal, now, len(item_ids))
+        words = await self._queries.read(request.query, live)
+        trend = visit.trends[scenario.name]
+        num = len(item_ids)
+        asked = Asked(request, scenario, wanted, by_scenario, state, profile_T, personal, now, num, words, trend)
         ranked = await self._in_thread(sort_items, asked, item_ids, live)
         if ranked.draft.is_short:
-            trending = await self._trending(scenario.name)
-            await self._in_thread(sort_rest, ranked.draft, item_ids, trending)
+            await self._in_thread(sort_rest, ranked.draft, item_ids, trend.item_ids)
         if request.reasons:
             await self._in_thread(explain_slate, ranked.draft)
         ranked.draft.timings_ms |= {"state": state_ms, "total": round((perf_counter() - begin) * 1e3, 3)}
@@ -149,12 +159,14 @@ class Recommender:
         live, visit, degraded = await self._meet(requests[0], scenarios)
         state_ms = round((perf_counter() - begin) * 1e3, 3)
         now = self.clock()
+        words = await asyncio.gather(*(self._queries.read(request.query, live) for request in requests))
         asked = [
             Asked(
                 replace(request, exclude_items=request.exclude_items | hidden), scenario, *wanted,
-                visit.state, visit.profile_T, visit.personal, now, min(request.n or scenario.n, MAX_N),
+                visit.state, visit.profile_T, visit.personal, now, min(request.n or scenario.n, MAX_N), said,
+                visit.trends[scenario.name],
             )
-            for request, scenario, wanted in zip(requests, scenarios, filters, strict=True)
+            for request, scenario, wanted, said in zip(requests, scenarios, filters, words, strict=True)
         ]  # fmt: skip
         served = []
         for draft, request in zip(await self._drafts(asked, live), requests, strict=True):
@@ -174,7 +186,7 @@ class Recommender:
         return drafts
 
     async def _complete(self, draft: Draft) -> None:
-        trending = await self._trending(draft.asked.scenario.name) if draft.is_short else []
+        trending = draft.asked.trend.item_ids if draft.is_short else []
         exposures = await self._exposures(draft) if draft.explores else {}
         await self._in_thread(complete_slate, draft, trending, self._scenario_or_none, exposures)
 
@@ -182,10 +194,13 @@ class Recommender:
         self, request: SlateRequest, scenarios: Sequence[Scenario]
     ) -> tuple[LiveSnapshot, Visit, tuple[str, ...]]:
         """What to serve from, the shopper, and what is missing."""
-        state = await self.live_state.read(request.user_id, request.session_id)
+        names = [scenario.name for scenario in scenarios]
+        state, *trends = await asyncio.gather(
+            self.live_state.read(request.user_id, request.session_id), *map(self._trends.of, names)
+        )
         degraded = [*state.degraded, *await self._catch_up(state, scenarios)]
         live = await self._live_of(request.model_version)
-        visit = Visit(state, *await self._profile(request, state))
+        visit = Visit(state, *await self._profile(request, state), dict(zip(names, trends, strict=True)))
         if live is None:
             live = self.live.current
         if live.model is None:
@@ -233,11 +248,6 @@ class Recommender:
         shown = fields_of(live, [item.item_id for item in kept.slate.items], of.request.fields, self.clock())
         items = tuple(replace(item, fields=shown.get(item.item_id, {})) for item in kept.slate.items)
         return self._continued(of, replace(kept, slate=replace(kept.slate, items=items)), before, True, caller)
-
-    async def _trending(self, scenario: str) -> list[str]:
-        """Of this placement, then of the whole shop."""
-        lists = [await self.live_state.trending(where, NUM_TRENDING) for where in (scenario, None)]
-        return list(dict.fromkeys(item_id for found in lists for item_id, _ in found))
 
     async def _exposures(self, draft: Draft) -> Mapping[str, Exposure]:
         """Of the candidates, for those who explore by what is uncertain."""
@@ -315,6 +325,7 @@ def make_slate(draft: Draft, degraded: tuple[str, ...]) -> Slate:
         items=items,
         fallbacks=tuple(draft.fallbacks),
         degraded=degraded,
+        interpreted_query=draft.asked.words.interpretation if draft.asked.words else None,
         diagnostics=diagnose(draft, degraded) if request.diagnostics else None,
     )
 

@@ -8,8 +8,10 @@ import numpy as np
 
 from app.features.users import KINDS, HistoryItem, UserBatch, fold_users
 from app.retrieval.candidates import Candidates
+from app.retrieval.sources import EDITORIAL
 from app.scenarios.scenario import Scenario
 from app.serving.live import LiveModel, LiveSnapshot
+from app.serving.moment import active_pins, moment_of
 from app.serving.rules import Asked
 from app.types import BoolArray
 
@@ -43,9 +45,11 @@ def retrieve_each(
 
 
 def weights_of(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> Mapping[str, float]:
-    """Of the sources, for this scenario and for whether anything is known of what the shopper did."""
+    """Of the sources, for this scenario, for whether anything is known of what the shopper did, and for what was asked in words."""
     is_cold = next(_history(asked, live), None) is None
-    return model.snapshot.resolve(scenario.name, scenario.sources, is_cold=is_cold)
+    has_query = asked.words is not None and asked.words.vector_T is not None
+    weights = model.snapshot.resolve(scenario.name, scenario.sources, is_cold=is_cold, has_query=has_query)
+    return weights if active_pins(asked) else {name: weight for name, weight in weights.items() if name != EDITORIAL}
 
 
 def fold(asked: Sequence[Asked], live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> UserBatch:
@@ -55,8 +59,8 @@ def fold(asked: Sequence[Asked], live: LiveSnapshot, model: LiveModel, scenario:
         if one.profile_T is not None:
             profile_BT[b] = one.profile_T
     histories = [list(_history(one, live)) for one in asked]
-    row = model.table.row(scenario.name)
-    return fold_users(histories, [one.now.timestamp() for one in asked], profile_BT, [row] * len(asked))
+    rows, now = [model.table.row(scenario.name)] * len(asked), [one.now.timestamp() for one in asked]
+    return fold_users(histories, now, profile_BT, rows, moments=[moment_of(one, live) for one in asked])
 
 
 def _history(asked: Asked, live: LiveSnapshot) -> Iterator[HistoryItem]:

@@ -17,7 +17,9 @@ from app.feedback.state import UserState
 from app.retrieval.filters import Filter, parse_filter
 from app.scenarios.scenario import Scenario
 from app.serving.catalogue_view import CatalogueView
+from app.serving.queries import AskedWords
 from app.serving.slate import RuleReport, SlateRequest
+from app.serving.trends import NO_TREND, Trend
 from app.types import BoolArray, Float32Array, Int64Array, Json
 
 SECONDS_PER_DAY = 86_400.0
@@ -30,8 +32,8 @@ NUM_EXAMPLES = 5  # of the items that a rule dropped or moved
 class Asked:
     """A request with everything that is known about it before a row is looked at.
 
-    personal False: the shopper did not agree to personal slates; only what was bought is taken
-    from the state.
+    personal False: the shopper did not agree to personal slates; only what was bought is taken from the state. words: what was asked
+    for in natural language, None where nothing was. trend: what sells now.
     """
 
     request: SlateRequest
@@ -43,6 +45,8 @@ class Asked:
     personal: bool
     now: datetime
     n: int
+    words: AskedWords | None = None
+    trend: Trend = NO_TREND
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ def _masks(asked: Asked, view: CatalogueView) -> Iterable[tuple[str, BoolArray]]
             ) from error
     if asked.filter is not None:
         yield "filter", view.matching(asked.filter, asked.now, viewed)
+    if asked.words is not None and asked.words.filter is not None:
+        yield "query", view.matching(asked.words.filter, asked.now, viewed)
 
 
 def _viewed_item(asked: Asked, view: CatalogueView) -> Item | None:

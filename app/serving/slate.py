@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.catalogue.item import User
+from app.language.interpret import Interpretation
 from app.scenarios.scenario import Boost
 from app.serving.reasons.reason import Reason
 from app.types import Attributes, Json
@@ -16,6 +17,7 @@ class SlateRequest:
     """user: a profile given inline, for this request only; wins over the stored one. n, diversity None: the scenario's.
 
     model_version None: the live one. seed: of everything that is drawn; None: by shopper, scenario and period.
+    query: natural language.
     """
 
     scenario: str
@@ -34,6 +36,7 @@ class SlateRequest:
     model_version: str | None = None
     context: Attributes = field(default_factory=dict)
     seed: int | None = None
+    query: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +142,4 @@ class Slate:
     variant: str | None = None
     next_cursor: str | None = None  # None: no item is left that could follow
     diagnostics: Diagnostics | None = None
+    interpreted_query: Interpretation | None = None

@@ -112,6 +112,8 @@ def slate_document(slate: Slate, *, with_fields: bool) -> dict[str, Any]:
         "degraded": slate.degraded,
         "next_cursor": slate.next_cursor,
     }
+    if slate.interpreted_query is not None:
+        document["interpreted_query"] = slate.interpreted_query
     if slate.diagnostics is not None:
         document["diagnostics"] = slate.diagnostics
     return document

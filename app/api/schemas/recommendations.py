@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.api.schemas.fields import Attributes, Body, Context, Id, JsonObject, LongText, Query, View, Word
+from app.api.schemas.fields import Attributes, Body, Context, Id, JsonObject, LongText, Query, View, Word, check_text
 from app.api.schemas.items import Tags
 from app.api.schemas.users import Age
 from app.catalogue.item import User
@@ -18,6 +18,8 @@ from app.serving.slate import SlateRequest
 MAX_SLATE = 200
 MAX_FILTER_COST = 150
 SIMILAR = "similar"
+Words = Annotated[str, Field(max_length=1_000), AfterValidator(check_text)]
+QUERY = 'Natural language: "gift for dad who fishes, under 50, not electronics". What it demands is never relaxed'
 ContextItems = Annotated[list[Id], Field(max_length=50)]
 ExcludedItems = Annotated[list[Id], Field(max_length=1_000)]
 ItemFieldNames = Annotated[list[Word], Field(max_length=50)]
@@ -59,6 +61,7 @@ class SlateOptions(Body):
 
     scenario: Id = Field(description="A configured scenario")
     context_items: ContextItems = Field([], description="The item being viewed, or the cart")
+    query: Words | None = Field(None, description=QUERY)
     n: SlateSize | None = Field(None, description="Slate size; default: the scenario's")
     filter: JsonObject | None = Field(None, description="Never relaxed: what does not match is never returned")
     boosts: Boosts = Field([], description="Soft preferences: scores of matching items are multiplied")
@@ -89,6 +92,7 @@ class SlateOptions(Body):
         return {
             "scenario": self.scenario,
             "context_items": tuple(self.context_items),
+            "query": self.query,
             "n": self.n,
             "filter": self.filter,
             "boosts": tuple(boost.to_boost() for boost in self.boosts),
@@ -159,6 +163,7 @@ class RecommendQuery(Query):
     user_id: Id | None = Field(None, examples=["u1"])
     session_id: Id | None = None
     context_items: ContextItems = Field([], description="Repeat the parameter for several items")
+    query: Words | None = Field(None, description=QUERY)
     n: SlateSize | None = Field(None, description="Slate size; default: the scenario's", examples=[10])
     exclude_items: ExcludedItems = Field([], description="Repeat the parameter for several items")
     diversity: Share | None = Field(
@@ -175,6 +180,7 @@ class RecommendQuery(Query):
             user_id=self.user_id,
             session_id=self.session_id,
             context_items=tuple(self.context_items),
+            query=self.query,
             n=self.n,
             exclude_items=frozenset(self.exclude_items),
             diversity=self.diversity,
@@ -356,6 +362,12 @@ class DiagnosticsView(View):
     items: list[ItemTraceView] = Field(description="In the order of the slate")
 
 
+class InterpretedQueryView(View):
+    text: str = Field(description="The words that are left to search by")
+    filter: dict[str, Any] | None = Field(description="What the words demand; null: nothing")
+    not_like: list[str] = Field(description="What is not wanted: items that read like it go down")
+
+
 SLATE: dict[str, Any] = {
     "recommendation_id": "01JJX2M8Z6Q5T0V4W9Y1B3C7D2",
     "scenario": "home",
@@ -400,4 +412,5 @@ class SlateView(View):
     next_cursor: str | None = Field(
         description="For POST /v1/recommendations/next within 30 minutes; null: no item is left that could follow"
     )
+    interpreted_query: InterpretedQueryView | None = Field(None, description="Only where a query was given")
     diagnostics: DiagnosticsView | None = Field(None, description="Only where it was asked for")

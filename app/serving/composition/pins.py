@@ -46,4 +46,4 @@ def _pick(draft: Draft, row: int) -> Pick:
     if not len(found):
         return Pick(row, float(pool.scores_C[-1]), (SOURCE,), rules=(RULE,))
     pick = pool.pick(int(found[0]))
-    return pick._replace(sources=(SOURCE, *pick.sources), rules=(RULE, *pick.rules))
+    return pick._replace(sources=tuple(dict.fromkeys((SOURCE, *pick.sources))), rules=(RULE, *pick.rules))

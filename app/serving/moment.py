@@ -1,0 +1,30 @@
+"""What the sources know of this request beyond its shopper: rows for trends and pins, vectors for words. See `features.moment`."""
+
+from __future__ import annotations
+
+from app.features.moment import Moment
+from app.scenarios.scenario import Pin
+from app.serving.live import LiveSnapshot
+from app.serving.rules import Asked
+
+
+def moment_of(asked: Asked, live: LiveSnapshot) -> Moment:
+    trending_rows_K, trending_scores_K = asked.trend.rows(live.catalogue)
+    return Moment(
+        trending_rows_K=trending_rows_K,
+        trending_scores_K=trending_scores_K,
+        pinned_rows_K=live.catalogue.rows(pin.item_id for pin in active_pins(asked)),
+        query_T=asked.words.vector_T if asked.words else None,
+        not_like_XT=asked.words.not_like_XT if asked.words else None,
+    )
+
+
+def active_pins(asked: Asked) -> list[Pin]:
+    """Those of the scenario that hold now, each item once, by position."""
+    holding = [
+        pin
+        for pin in asked.scenario.pins
+        if (pin.from_at is None or pin.from_at <= asked.now) and (pin.until_at is None or asked.now < pin.until_at)
+    ]
+    by_item = {pin.item_id: pin for pin in reversed(holding)}  # of several pins on one item the first
+    return sorted(by_item.values(), key=lambda pin: pin.position)
