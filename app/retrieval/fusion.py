@@ -52,21 +52,24 @@ class Fusion:
     shapes: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def resolve(
-        self, scenario: str, asked: Mapping[str, Weight], *, is_cold: bool = False, has_query: bool = False
-    ) -> dict[str, float]:
+        self, scenario: str, asked: Mapping[str, Weight], *, is_cold: bool = False, has_query: bool = False,
+        has_pins: bool = False,
+    ) -> dict[str, float]:  # fmt: skip
         """The weight of every source asked for: the number given, or what was learned for "learned". None asked: all learned.
 
         is_cold: the user has no history. has_query: words were asked with; they count even where the scenario names no `query`.
+        has_pins: some hold now.
         """
         learned = self._learned(scenario, REPEAT in asked, is_cold)
         wanted: Mapping[str, Weight] = asked or {name: "learned" for name, weight in learned.items() if weight > 0}
         weights = {
             name: learned.get(name, 0.0) if weight == "learned" else float(weight)
             for name, weight in wanted.items()
-            if name != QUERY
+            if name not in (QUERY, EDITORIAL)
         }
-        if asked.get(EDITORIAL) == "learned":
-            weights[EDITORIAL] = max(weights.values()) or 1.0
+        if has_pins and EDITORIAL in asked:
+            given = asked[EDITORIAL]
+            weights[EDITORIAL] = max(weights.values(), default=0.0) or 1.0 if given == "learned" else float(given)
         if has_query:
             given = asked.get(QUERY, "learned")
             others = sum(weights.values())

@@ -185,9 +185,10 @@ class Snapshot:
         return everything.rescored(query.unlike(not_like_XT, everything.rows_C, space)).head(num)
 
     def resolve(
-        self, scenario: str, asked: Mapping[str, Weight], *, is_cold: bool = False, has_query: bool = False
-    ) -> dict[str, float]:
-        return self.fusion.resolve(scenario, asked, is_cold=is_cold, has_query=has_query)
+        self, scenario: str, asked: Mapping[str, Weight], *, is_cold: bool = False, has_query: bool = False,
+        has_pins: bool = False,
+    ) -> dict[str, float]:  # fmt: skip
+        return self.fusion.resolve(scenario, asked, is_cold=is_cold, has_query=has_query, has_pins=has_pins)
 
     def find(
         self,

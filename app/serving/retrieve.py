@@ -8,7 +8,6 @@ import numpy as np
 
 from app.features.users import KINDS, HistoryItem, UserBatch, fold_users
 from app.retrieval.candidates import Candidates
-from app.retrieval.sources import EDITORIAL
 from app.scenarios.scenario import Scenario
 from app.serving.live import LiveModel, LiveSnapshot
 from app.serving.moment import active_pins, moment_of
@@ -48,8 +47,9 @@ def weights_of(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Sce
     """Of the sources, for this scenario, for whether anything is known of what the shopper did, and for what was asked in words."""
     is_cold = next(_history(asked, live), None) is None
     has_query = asked.words is not None and asked.words.vector_T is not None
-    weights = model.snapshot.resolve(scenario.name, scenario.sources, is_cold=is_cold, has_query=has_query)
-    return weights if active_pins(asked) else {name: weight for name, weight in weights.items() if name != EDITORIAL}
+    return model.snapshot.resolve(
+        scenario.name, scenario.sources, is_cold=is_cold, has_query=has_query, has_pins=bool(active_pins(asked))
+    )
 
 
 def fold(asked: Sequence[Asked], live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> UserBatch:

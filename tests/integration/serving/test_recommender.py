@@ -173,7 +173,7 @@ async def test_diagnostics_tell_what_happened(serving: Process) -> None:
     assert told.candidates["two_tower"] > 0
     assert told.dropped["filter"] == 32
     assert {"state", "rules", "candidates", "total"} <= told.timings_ms.keys()
-    assert set(told.weights) == set(READY_MADE["home"].sources) - {"query"}  # nothing was asked for in words
+    assert set(told.weights) == set(READY_MADE["home"].sources) - {"query", "editorial"}  # no words, no pins
     assert (await serving.recommender.recommend(SlateRequest("home"))).diagnostics is None
 
 

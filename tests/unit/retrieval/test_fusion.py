@@ -1,6 +1,7 @@
 """Fusion: one list out of several, and what each source said of each candidate."""
 
 import numpy as np
+import pytest
 
 from app.retrieval.candidates import Ranked
 from app.retrieval.fusion import Fusion
@@ -54,3 +55,23 @@ def test_what_the_sources_add_is_the_score() -> None:
     np.testing.assert_allclose(sum(found.parts.values()), found.scores_C, rtol=1e-6)
     for name, part_C in found.parts.items():
         np.testing.assert_array_equal(part_C > 0, found.ranks[name] > 0)
+
+
+def test_words_outweigh_all_else_unless_a_weight_is_given() -> None:
+    fusion = Fusion(weights={"": {"item_cf": 1.0, "content": 0.5}})
+    learned = {"item_cf": "learned", "content": "learned"}
+    assert fusion.resolve("home", learned) == {"item_cf": 1.0, "content": 0.5}
+    assert fusion.resolve("home", {**learned, "query": "learned"}) == {"item_cf": 1.0, "content": 0.5}
+    for asked in (learned, {**learned, "query": "learned"}, {}):
+        assert fusion.resolve("home", asked, has_query=True)["query"] == pytest.approx(2 * 1.5)  # type: ignore[arg-type]
+    assert fusion.resolve("home", {**learned, "query": 0.0}, has_query=True)["query"] == 0.0  # type: ignore[dict-item]
+    assert fusion.resolve("home", {"query": 0.3, "item_cf": 1.0}, has_query=True)["query"] == 0.3
+
+
+def test_pins_weigh_what_the_strongest_source_does() -> None:
+    fusion = Fusion(weights={"": {"item_cf": 0.4, "content": 0.8}})
+    asked = {"item_cf": "learned", "content": "learned", "editorial": "learned"}
+    assert "editorial" not in fusion.resolve("home", asked)  # type: ignore[arg-type]
+    assert fusion.resolve("home", asked, has_pins=True)["editorial"] == 0.8  # type: ignore[arg-type]
+    assert fusion.resolve("home", {**asked, "editorial": 0.1}, has_pins=True)["editorial"] == 0.1  # type: ignore[dict-item]
+    assert "editorial" not in fusion.resolve("home", {"item_cf": "learned"}, has_pins=True)
