@@ -195,8 +195,8 @@ class Recommender:
     ) -> tuple[LiveSnapshot, Visit, tuple[str, ...]]:
         """What to serve from, the shopper, and what is missing."""
         names = [scenario.name for scenario in scenarios]
-        state, *trends = await asyncio.gather(
-            self.live_state.read(request.user_id, request.session_id), *map(self._trends.of, names)
+        state, trends = await asyncio.gather(
+            self.live_state.read(request.user_id, request.session_id), asyncio.gather(*map(self._trends.of, names))
         )
         degraded = [*state.degraded, *await self._catch_up(state, scenarios)]
         live = await self._live_of(request.model_version)
