@@ -33,7 +33,7 @@ REQUEST = SlateRequest(
     user=User("u1", "I fish", 40, "male", "baker", "DE", tags=("a", "b"), attributes={"x": [1, {"y": None}]}, consent=Consent(False)),
     context_items=("a", "b/c"), n=7, filter={"and": [{"field": "price", "lt": 5.5}]}, boosts=(Boost({"field": "brand", "eq": "A"}, 2.0),),
     exclude_items=frozenset({"x", "ÿ"}), diversity=0.5, fields=("title",), reasons=True, diagnostics=True, model_version="v1",
-    context={"device": "phone"}, seed=7,
+    context={"device": "phone"}, seed=7, query="a lamp, under 50",
 )  # fmt: skip
 ITEM = SlateItem(
     "a", 1, 0.5, ("two_tower", "new"), True, reason=Reason("because", (Evidence("history", 0.5, item_id="b"),))
