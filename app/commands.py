@@ -84,11 +84,15 @@ def run_worker(settings: Settings) -> None:
 
 async def _run_worker(settings: Settings) -> None:
     from app.wiring.training import open_worker
+    from app.wiring.upkeep import make_upkeep
 
-    async with open_worker(settings) as worker:
+    async with open_worker(settings) as worker, open_stores(settings) as stores:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+        upkeep = asyncio.create_task(make_upkeep(settings, stores).run_forever(), name="upkeep")
         await worker.run_forever()
+        upkeep.cancel()
+        await asyncio.gather(upkeep, return_exceptions=True)
 
 
 def train(settings: Settings, mode: JobMode, activation: Activation) -> bool:

@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     max_bridged_events: int = Field(
         200_000, ge=0, description="Events kept in Redis while PostgreSQL is away before 503; 0: none"
     )
+    event_retention_days: int = Field(0, ge=0, le=36_500, description="Events are kept so many days; 0: for ever")
+    impression_retention_days: int = Field(
+        0, ge=0, le=36_500, description="Impressions are kept so many days; 0: for ever"
+    )
     retrain_epochs: int = Field(
         0, ge=0, le=1000, description="Most passes over the data in one training; 0: chosen by size"
     )

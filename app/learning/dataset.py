@@ -209,8 +209,11 @@ def interactions(
     event_weights: Mapping[str, float] | None = None,
     keep: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
 ) -> Interactions:
-    """Events on known items. event_weights: see EventLog. keep: what is to be learned from of each piece."""
+    """Events on known items, without those of users who did not consent to training. event_weights: see EventLog. keep: what is to be
+    learned from of each piece."""
     log = EventLog(shop.items["item_id"], event_weights)
+    refused = shop.users.filter(pl.col("train").eq(False))["user_id"]
     for piece in shop.pieces():
-        log.add(piece if keep is None else keep(piece))
+        given = piece if keep is None else keep(piece)
+        log.add(given.filter(~pl.col("user_id").is_in(refused.implode()).fill_null(False)) if len(refused) else given)
     return log.interactions()

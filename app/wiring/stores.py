@@ -25,6 +25,7 @@ from app.stores.postgres.jobs import PostgresJobs
 from app.stores.postgres.keys import PostgresKeys
 from app.stores.postgres.merging import PostgresMerges
 from app.stores.postgres.pulse import Pulse
+from app.stores.postgres.retention import PostgresRetention
 from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.scenarios import PostgresScenarios
 from app.stores.postgres.secrets import PostgresSecrets
@@ -51,6 +52,7 @@ class Stores:
     merges: MergeStore
     secrets: SecretStore
     text_vectors: PostgresTextVectors
+    retention: PostgresRetention
 
 
 @contextlib.asynccontextmanager
@@ -74,6 +76,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
             merges=PostgresMerges(engine),
             secrets=PostgresSecrets(engine),
             text_vectors=PostgresTextVectors(engine),
+            retention=PostgresRetention(engine),
         )
     finally:
         await pulse.close()

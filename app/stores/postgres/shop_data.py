@@ -22,7 +22,10 @@ EVENT_CHUNK = 50_000
 DESCRIBED_ITEMS = "WHERE described ORDER BY item_id"
 LOG_SCHEMA = pl.Schema({name: EVENT_SCHEMA[name] for name in LOG_COLUMNS} | {"query": pl.String()})
 LOGGED = "(SELECT *, CASE WHEN jsonb_typeof(context->'query') = 'string' THEN context->>'query' END AS query FROM events) AS logged"
-NOT_TRAINED_ON = "user_id IN (SELECT user_id FROM users WHERE NOT train)"
+# Who did not consent stays out, and with them what their sessions did before they were recognised.
+REFUSED = "user_id IN (SELECT user_id FROM users WHERE NOT train)"
+NOT_TRAINED_ON = f"""CASE WHEN user_id IS NOT NULL THEN {REFUSED}
+    ELSE session_id IN (SELECT session_id FROM events WHERE session_id IS NOT NULL AND {REFUSED}) END"""  # noqa: S608
 STAGED = {
     pl.String: 'text COLLATE "C"', pl.Float64: "double precision", pl.Int32: "integer", pl.Boolean: "boolean", pl.Datetime: "timestamptz",
 }  # fmt: skip
@@ -124,7 +127,7 @@ class PostgresShopData:
         async with begin_copy(self._engine, one_snapshot=True) as driver:
             newest = await driver.fetchval("SELECT coalesce(max(seq), 0) FROM events")
             until = newest if until is None else until
-            events = f"WHERE retracted_at IS NULL AND seq <= {until:d} AND (user_id IS NULL OR NOT {NOT_TRAINED_ON})"
+            events = f"WHERE retracted_at IS NULL AND seq <= {until:d} AND NOT coalesce({NOT_TRAINED_ON}, false)"
             yield TrainingLogReader(
                 items=await copy_out(driver, "items", DESCRIBED_ITEMS, ITEM_SCHEMA),
                 users=await copy_out(driver, "users", "WHERE described AND train ORDER BY user_id", USER_SCHEMA),
