@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.types import Float32Array, Int64Array
+from app.types import Attributes, Float32Array, Int64Array
 
 
 def _no_rows() -> Int64Array:
@@ -26,6 +26,8 @@ class Moment:
     """trending_rows_K, trending_scores_K: best first, scores above 0. pinned_rows_K: the pins active now, by position.
 
     query_T: encoded words of the query, None where nothing was asked. not_like_XT: encoded phrases of what is not wanted.
+    at: unix seconds, None where nobody says. seen_rows_K, seen_times_K: what this shopper was shown of late without an act on it,
+    and how often, decayed. context: what the request says of its surroundings (`device`, `country`, …).
     """
 
     trending_rows_K: Int64Array = field(default_factory=_no_rows)
@@ -33,6 +35,10 @@ class Moment:
     pinned_rows_K: Int64Array = field(default_factory=_no_rows)
     query_T: Float32Array | None = None
     not_like_XT: Float32Array | None = None
+    at: float | None = None
+    seen_rows_K: Int64Array = field(default_factory=_no_rows)
+    seen_times_K: Float32Array = field(default_factory=_no_scores)
+    context: Attributes = field(default_factory=dict)
 
 
 NO_MOMENT = Moment()

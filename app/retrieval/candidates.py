@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from app.features.ranking.shopper import Shopper
 from app.types import Float32Array, Int32Array, Int64Array
 
 
@@ -25,7 +26,7 @@ class Candidates:
     rows_C: item-space rows, without repeats. scores_C: fused score, finite, falling.
     ranks: source name -> int32 [C], 1-based rank the source gave the candidate, 0 where it did not bring it. scores: source name ->
     float32 [C], the score it gave, in its own measure, NaN where it did not bring it. parts: source name -> float32 [C], what it adds
-    to scores_C. The same names in all.
+    to scores_C. The same names in all. shopper: who asked, where a ranker will want to know.
     """
 
     rows_C: Int64Array
@@ -33,6 +34,7 @@ class Candidates:
     ranks: Mapping[str, Int32Array]
     scores: Mapping[str, Float32Array] = field(default_factory=dict)
     parts: Mapping[str, Float32Array] = field(default_factory=dict)
+    shopper: Shopper | None = None
 
     def sources_of(self, position: int) -> list[str]:
         return [name for name, rank_C in self.ranks.items() if rank_C[position] > 0]
@@ -53,4 +55,5 @@ class Candidates:
             {name: rank_C[places] for name, rank_C in self.ranks.items()},
             {name: score_C[places] for name, score_C in self.scores.items()},
             {name: part_C[places] for name, part_C in self.parts.items()},
+            self.shopper,
         )

@@ -44,6 +44,9 @@ class Manifest:
     training: Mapping[str, Json] = field(default_factory=dict)  # epochs, loss, seconds, peak memory
     transfer: Mapping[str, Json] = field(default_factory=dict)  # see `retrieval.transfer.Transfer`
     calibration: Mapping[str, Json] = field(default_factory=dict)  # see `retrieval.calibration.Calibration`
+    ranker: Mapping[str, Json] = field(
+        default_factory=dict
+    )  # see `retrieval.ranker.SlateRanker`; older versions have none
     catalogue_revision: int = 0
     format: int = FORMAT
     libraries: Mapping[str, str] = field(

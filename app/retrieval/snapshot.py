@@ -7,23 +7,28 @@ Shapes: N trained items, M delta items, R = N + M, S scenarios, B users, T text,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from app.catalogue.item import Item
 from app.errors import BadArtifact
 from app.features.items import ItemVocabulary
+from app.features.ranking import ItemFacts, Shopper, features_of
 from app.features.users import UserBatch
 from app.model.runner import TowerRunner
 from app.retrieval.calibration import Calibration
 from app.retrieval.candidates import Candidates, Ranked
 from app.retrieval.fusion import Fusion
 from app.retrieval.index import VectorIndex
+from app.retrieval.item_view import ItemView
 from app.retrieval.manifest import Manifest
+from app.retrieval.ranker import Method, Order, SlateRanker, weights_are_learned
 from app.retrieval.scenario_table import ScenarioTable
 from app.retrieval.sources import (
     FITTED,
@@ -40,17 +45,18 @@ from app.retrieval.sources import (
 )
 from app.retrieval.space import ItemSpace
 from app.retrieval.transfer import Transfer
-from app.scenarios.scenario import Scenario, Weight
+from app.scenarios.scenario import Objective, Scenario, Weight
 from app.types import BoolArray, Float32Array, Int64Array
 
 CANDIDATES_PER_SOURCE = 200
+RANKER = "ranker"  # prefix of its files
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """vectors_ND: unit rows. item_counts_N: target events each item was trained with. scenario_text_ST: encoded descriptions in
     manifest order. prior_SN: log-ratio of an item's share in a scenario to its share in the shop, row 0 zero. fitted: what the
-    sources have learned, by name."""
+    sources have learned, by name. ranker_arrays: weights of the ranker, none where there is none; the rest of it is `manifest.ranker`."""
 
     manifest: Manifest
     items: pl.DataFrame  # ITEM_SCHEMA, row order
@@ -60,6 +66,7 @@ class Snapshot:
     scenario_text_ST: Float32Array
     prior_SN: Float32Array
     fitted: Mapping[str, Fitted]
+    ranker_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -90,6 +97,10 @@ class Snapshot:
         return Calibration(**self.manifest.calibration)  # type: ignore[arg-type]
 
     @cached_property
+    def ranker(self) -> SlateRanker:
+        return SlateRanker(Fitted(self.manifest.ranker, self.ranker_arrays))
+
+    @cached_property
     def index(self) -> VectorIndex:
         return VectorIndex(self.vectors_ND)
 
@@ -116,13 +127,17 @@ class Snapshot:
             assert text_MT is not None
             counts_M = np.where(trained_M >= 0, self.item_counts_N[trained_M], 0)
             ids_M = np.where((trained_M >= 0) & (counts_M > 0), trained_M + 1, 0)
-            vectors_MD = self.runner.item_vectors(ids_M, text_MT, counts_M, self.vocabulary.rows(delta))
+            features = self.vocabulary.rows(delta)
+            vectors_MD = self.runner.item_vectors(ids_M, text_MT, counts_M, features)
+            facts = self._facts_N.joined(ItemFacts.of_items(delta, features))
         else:
             text_MT = np.zeros((0, self.manifest.text_dim), np.float32)
             vectors_MD = np.zeros((0, self.runner.dim), np.float32)
+            facts = self._facts_N
         published_M = [_published(item) for item in delta]
         of_delta = {s.name: s.of_delta(delta, text_MT) for s in self._fixed_sources if isinstance(s, ReadsDelta)}
-        return ItemSpace(self.index, vectors_MD, trained_M, np.concatenate([self._published_N, published_M]), of_delta)
+        published_R = np.concatenate([self._published_N, published_M])
+        return ItemSpace(self.index, vectors_MD, trained_M, published_R, of_delta, facts)
 
     def scenarios(self, scenarios: Sequence[Scenario] = (), text_ST: Float32Array | None = None) -> ScenarioTable:
         """The trained scenarios and, behind them, those given here that training did not know. text_ST: `scenario_text` encoded."""
@@ -144,7 +159,7 @@ class Snapshot:
             for name, weight in transfer.prior_weights.items()
             if weight > 0 and name in row_of
         }
-        return ScenarioTable(row_of, vectors_SD, towers, boosts)
+        return ScenarioTable(row_of, vectors_SD, np.concatenate(texts), towers, boosts)
 
     def recommend(
         self,
@@ -156,18 +171,78 @@ class Snapshot:
         weights: Sequence[Mapping[str, float]],
         allowed_R: BoolArray | None = None,
         excluded: Sequence[Int64Array] | None = None,
+        for_ranking: bool = False,
     ) -> list[Candidates]:
         """Fused candidates of each user, best first, at most num.
 
         weights: per user, source -> weight as `resolve` gives them. allowed_R: rows that may be returned, applied before every source's
-        cut. excluded: per user, rows not to return; sources look further to make up for them.
+        cut. excluded: per user, rows not to return; sources look further to make up for them. for_ranking: with what `ordered` reads.
         """
         wanted = {name for of_user in weights for name, weight in of_user.items() if weight > 0}
-        lists = self.find(users, space, table, max(num, CANDIDATES_PER_SOURCE), wanted, allowed_R, excluded)
-        return [
+        towers_2BD = TwoTowerSource(self.runner, table).both(users, space) if for_ranking else None
+        user_BD = None if towers_2BD is None else towers_2BD[0]
+        lists = self.find(users, space, table, max(num, CANDIDATES_PER_SOURCE), wanted, allowed_R, excluded, user_BD)
+        found = [
             self._fused(lists[b], weights[b], num, moment.not_like_XT, space)
             for b, moment in enumerate(users.moments())
         ]
+        if towers_2BD is None:
+            return found
+        return [replace(one, shopper=Shopper(users, b, towers_2BD[:, b])) for b, one in enumerate(found)]
+
+    def ordered(
+        self,
+        found: Candidates,
+        space: ItemSpace,
+        table: ScenarioTable,
+        scenario: str,
+        objective: Objective | None = None,
+        *,
+        at_K: Int64Array | None = None,
+        price_C: Float32Array | None = None,
+    ) -> Order:
+        """The candidates' scores by what validation chose for this scenario: the ranker, or the fusion as it stands.
+
+        found: from `recommend(…, for_ranking=True)`, else the fusion stands. at_K: places to score, the others are left out. price_C: as
+        of now, of the candidates scored; none given: as of the space.
+        """
+        places = slice(None) if at_K is None else at_K
+        fused_C, shopper = found.scores_C[places], found.shopper
+        method: Method = "fusion"
+        if shopper is not None:
+            method = self.ranker.method(scenario, objective, shopper.is_cold, shopper.moment)
+        if method != "ranker" or not len(found.rows_C):
+            return Order(fused_C, f"{method}; the objective does not act" if objective is not None else method)
+        features_FC = self.features(found, space, table, scenario, at_K)
+        assert space.facts
+        price_C = space.facts.price_R[found.rows_C[places]] if price_C is None else price_C
+        scenario_G = table.text_ST[table.row(scenario)]
+        return Order(self.ranker.scores(features_FC, scenario, scenario_G, objective, price_C), method)
+
+    def features(
+        self, found: Candidates, space: ItemSpace, table: ScenarioTable, scenario: str, at_K: Int64Array | None = None
+    ) -> Float32Array:
+        """float32 [F, C]: what the ranker reads of the candidates (of those at these places). found: with its shopper."""
+        assert found.shopper
+        return features_of(found, found.shopper, self.item_view(space), table.row(scenario), at_K)
+
+    def item_view(self, space: ItemSpace) -> ItemView:
+        popular, repeat = self.fitted.get("popular"), self.fitted.get("repeat")
+        content = self.source("content")
+        return ItemView(
+            space.facts or self._facts_N,
+            self.ranker.home,
+            space,
+            content if isinstance(content, ContentSource) else None,
+            popular.arrays["popularity"] if popular else None,
+            repeat.arrays["interval"] if repeat else None,
+            self.item_counts_N,
+        )
+
+    def ranks(self, scenario: Scenario) -> bool:
+        """Whether candidates for this scenario should be found for ranking. Given weights of sources are honoured exactly: then the fusion
+        by them is the order."""
+        return self.ranker.runner is not None and weights_are_learned(scenario.sources)
 
     def _fused(
         self,
@@ -199,21 +274,30 @@ class Snapshot:
         wanted: set[str],
         allowed_R: BoolArray | None = None,
         excluded: Sequence[Int64Array] | None = None,
+        user_BD: Float32Array | None = None,
     ) -> list[dict[str, Ranked]]:
-        """What each source wanted proposes to each user, before fusion: at most num rows."""
+        """What each source wanted proposes to each user, before fusion: at most num rows. user_BD: vectors of `TwoTowerSource`, where they
+        are known."""
         spare = max((len(rows) for rows in excluded), default=0) if excluded else 0
         sources = (TwoTowerSource(self.runner, table), *self._fixed_sources)
         lists: list[dict[str, Ranked]] = [{} for _ in range(len(users))]
         for source in sources:
             if source.name not in wanted:
                 continue
-            rows_BK, scores_BK = source.find(users, space, num + spare, allowed_R)
+            if isinstance(source, TwoTowerSource) and user_BD is not None:
+                rows_BK, scores_BK = source.nearest(user_BD, users.scenario_B, space, num + spare, allowed_R)
+            else:
+                rows_BK, scores_BK = source.find(users, space, num + spare, allowed_R)
             for b, rows in enumerate(rows_BK):
                 kept = rows >= 0
                 if excluded is not None and len(excluded[b]):
                     kept &= ~np.isin(rows, excluded[b])
                 lists[b][source.name] = Ranked(rows[kept][:num], scores_BK[b, kept][:num])
         return lists
+
+    @cached_property
+    def _facts_N(self) -> ItemFacts:
+        return ItemFacts.of_frame(self.items, self.vocabulary)
 
     @cached_property
     def _published_N(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -231,6 +315,8 @@ class Snapshot:
         for source, fitted in self.fitted.items():
             for name, array in fitted.arrays.items():
                 np.save(directory / f"{source}.{name}.npy", array)
+        for name, array in self.ranker_arrays.items():
+            np.save(directory / f"{RANKER}.{name}.npy", array)
         self.manifest.write(directory)
 
     @classmethod
@@ -247,7 +333,8 @@ class Snapshot:
                 )
                 for source, parameters in manifest.sources.items()
             }
-            return cls(manifest=manifest, items=items, runner=runner, fitted=fitted, **arrays)
+            ranker = {name: arrays.pop(f"{RANKER}.{name}") for name in _arrays_of(RANKER, arrays)}
+            return cls(manifest, items, runner, fitted=fitted, ranker_arrays=ranker, **arrays)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, pl.exceptions.PolarsError) as error:
             raise BadArtifact(f"model {directory.name} cannot be read: {error}") from error
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from app.features.ranking.facts import ItemFacts
 from app.features.users import PAD
 from app.retrieval.index import VectorIndex
 from app.types import Float32Array, Int32Array, Int64Array
@@ -21,7 +22,8 @@ from app.types import Float32Array, Int32Array, Int64Array
 class ItemSpace:
     """vectors_MD: unit rows of the delta. trained_M: trained row that a delta row replaces, -1 for a new item.
 
-    published_R: unix seconds, for the `new` source; -inf where unknown. of_delta: source -> what it knows of the delta items.
+    published_R: unix seconds, for the `new` source; -inf where unknown. of_delta: source -> what it knows of the delta items. facts: of
+    all rows, for the ranker.
     """
 
     index: VectorIndex
@@ -29,6 +31,7 @@ class ItemSpace:
     trained_M: Int64Array
     published_R: np.ndarray[tuple[int], np.dtype[np.float64]]
     of_delta: Mapping[str, Any] = field(default_factory=dict)
+    facts: ItemFacts | None = None
 
     def __len__(self) -> int:
         return len(self.index) + len(self.vectors_MD)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from app.features.moment import Moment
 from app.scenarios.scenario import Pin
 from app.serving.live import LiveSnapshot
 from app.serving.rules import Asked
 
 
-def moment_of(asked: Asked, live: LiveSnapshot) -> Moment:
+def moment_of(asked: Asked, live: LiveSnapshot, *, with_seen: bool = False) -> Moment:
+    """with_seen: and what the shopper was shown of late, where a ranker reads it."""
+    seen = asked.state.seen if with_seen and asked.personal else {}
+    rows = {row: times for item_id, times in seen.items() if (row := live.catalogue.row(item_id)) is not None}
     trending_rows_K, trending_scores_K = asked.trend.rows(live.catalogue)
     return Moment(
         trending_rows_K=trending_rows_K,
@@ -16,6 +21,10 @@ def moment_of(asked: Asked, live: LiveSnapshot) -> Moment:
         pinned_rows_K=live.catalogue.rows(pin.item_id for pin in active_pins(asked)),
         query_T=asked.words.vector_T if asked.words else None,
         not_like_XT=asked.words.not_like_XT if asked.words else None,
+        at=asked.now.timestamp(),
+        seen_rows_K=np.asarray([*rows.keys()], np.int64),
+        seen_times_K=np.asarray([*rows.values()], np.float32),
+        context=asked.request.context,
     )
 
 

@@ -48,7 +48,7 @@ def draft_slate(asked: Asked, live: LiveSnapshot) -> Draft:
         draft.candidates = {name: int(np.count_nonzero(rank_C)) for name, rank_C in found.ranks.items()}
         draft.timings_ms["candidates"] = _since(begin)
         begin = perf_counter()
-        draft.ranking = rank(asked, live.model, found)
+        draft.ranking = rank(asked, live, found)
         draft.pool = make_pool(draft.ranking)
         draft.timings_ms["ranking"] = _since(begin)
     begin = perf_counter()

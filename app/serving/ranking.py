@@ -1,6 +1,6 @@
 """The order of the candidates before the slate's rules: every candidate gets one score, higher is better.
 
-Shapes: C candidates.
+By the ranker and the scenario's objective where validation chose it, else as they were fused. Shapes: C candidates, K of them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.retrieval.candidates import Candidates
-from app.serving.live import LiveModel
+from app.serving.live import LiveSnapshot
 from app.serving.rules import Asked
-from app.types import Float32Array
+from app.types import Float32Array, Int64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,28 @@ class Ranking:
     method: str = "fusion"
 
 
-def rank(asked: Asked, model: LiveModel, candidates: Candidates) -> Ranking:
-    """By the fused score."""
-    scores_C = np.nan_to_num(candidates.scores_C, nan=0.0, posinf=1.0, neginf=0.0)
-    return Ranking(candidates, scores_C.astype(np.float32))
+def rank(asked: Asked, live: LiveSnapshot, candidates: Candidates) -> Ranking:
+    scores_C, method = order(asked, live, candidates)
+    return Ranking(candidates, scores_C, method)
+
+
+def order(
+    asked: Asked, live: LiveSnapshot, candidates: Candidates, at_K: Int64Array | None = None
+) -> tuple[Float32Array, str]:
+    """The scores of all candidates, or of those at these places, and what made them."""
+    model, scenario = live.model, asked.scenario
+    assert model
+    price_C = None
+    if scenario.objective is not None and scenario.objective.value > 0:
+        price_C = _prices(live, candidates.rows_C if at_K is None else candidates.rows_C[at_K])
+    scores_C, method = model.snapshot.ordered(
+        candidates, model.space, model.table, scenario.name, scenario.objective, at_K=at_K, price_C=price_C
+    )
+    return np.nan_to_num(scores_C, nan=0.0, posinf=1.0, neginf=0.0).astype(np.float32, copy=False), method
+
+
+def _prices(live: LiveSnapshot, rows_C: Int64Array) -> Float32Array:
+    """As the catalogue has them now; NaN where there is none."""
+    return np.asarray(
+        [np.nan if price is None else price for price in live.catalogue.labels(rows_C, "price")], np.float32
+    )

@@ -40,6 +40,7 @@ def retrieve_each(
         num,
         weights=weights,
         allowed_R=live.retrievable(allowed_R),
+        for_ranking=live.model.snapshot.ranks(scenario),
     )
 
 
@@ -60,7 +61,13 @@ def fold(asked: Sequence[Asked], live: LiveSnapshot, model: LiveModel, scenario:
             profile_BT[b] = one.profile_T
     histories = [list(_history(one, live)) for one in asked]
     rows, now = [model.table.row(scenario.name)] * len(asked), [one.now.timestamp() for one in asked]
-    return fold_users(histories, now, profile_BT, rows, moments=[moment_of(one, live) for one in asked])
+    return fold_users(
+        histories,
+        now,
+        profile_BT,
+        rows,
+        moments=[moment_of(one, live, with_seen=model.snapshot.ranks(scenario)) for one in asked],
+    )
 
 
 def _history(asked: Asked, live: LiveSnapshot) -> Iterator[HistoryItem]:

@@ -127,8 +127,8 @@ def matching(live: LiveSnapshot, draft_asked) -> np.ndarray:
 def test_a_slate_keeps_what_it_promises(live, monkeypatch, changes, scenario, request, state, broken):
     live = replace(live, catalogue=live.catalogue.apply(changes))
 
-    def rank_badly(asked, model, found):
-        ranking = rank(asked, model, found)
+    def rank_badly(asked, live, found):
+        ranking = rank(asked, live, found)
         scores_C = ranking.scores_C.copy()
         scores_C[: len(broken)] = broken[: len(scores_C)]
         return replace(ranking, scores_C=scores_C)

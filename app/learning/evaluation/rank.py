@@ -24,6 +24,7 @@ from app.scenarios.scenario import Scenario
 from app.types import BoolArray, Float32Array, Int64Array
 
 BATCH = 256
+NUM_RANKED = 400  # candidates that are ranked for one slate, as in serving
 WHOLE_SHOP = 0  # scenario row
 
 
@@ -66,8 +67,9 @@ class Ranker:
     their text, just as the service would have it.
     """
 
-    def __init__(self, snapshot: Snapshot, data: Interactions, inputs: Inputs) -> None:
-        self.snapshot, self.data, self.inputs = snapshot, data, inputs
+    def __init__(self, snapshot: Snapshot, data: Interactions, inputs: Inputs, *, use_ranker: bool = True) -> None:
+        """use_ranker: False ranks by the fusion alone, as if the snapshot had no ranker."""
+        self.snapshot, self.data, self.inputs, self.use_ranker = snapshot, data, inputs, use_ranker
         trained_N = np.asarray([snapshot.row_of.get(item_id, PAD) for item_id in data.item_ids], np.int64)
         new = np.flatnonzero(trained_N == PAD)
         delta = items_of(inputs.item_frame[new.tolist()]) if len(new) else []
@@ -131,12 +133,20 @@ class Ranker:
                 dict(weights) if weights else self.snapshot.resolve("" if anywhere else name, {}, is_cold=is_cold)
                 for name, is_cold in zip(names, cold, strict=True)
             ]
+            ranked = self.use_ranker and not weights and self.snapshot.ranker.runner is not None
             found = self.snapshot.recommend(
-                users, self.space, self.table, num, weights=asked, allowed_R=allowed_R, excluded=excluded
-            )
-            for a, candidates in enumerate(found, start=place):
-                topk_AK[a, : len(candidates.rows_C)] = self.back_R[candidates.rows_C]
-                scores_AK[a, : len(candidates.rows_C)] = candidates.scores_C
+                users, self.space, self.table, max(num, NUM_RANKED) if ranked else num, weights=asked,
+                allowed_R=allowed_R, excluded=excluded, for_ranking=ranked,
+            )  # fmt: skip
+            for a, (candidates, name) in enumerate(zip(found, names, strict=True), start=place):
+                scores_C = candidates.scores_C
+                if ranked:
+                    scores_C = self.snapshot.ordered(
+                        candidates, self.space, self.table, "" if anywhere else name
+                    ).scores_C
+                best_C = np.argsort(-scores_C, kind="stable")[:num]
+                topk_AK[a, : len(best_C)] = self.back_R[candidates.rows_C[best_C]]
+                scores_AK[a, : len(best_C)] = scores_C[best_C]
         return topk_AK, scores_AK
 
     def source_lists(

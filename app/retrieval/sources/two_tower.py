@@ -5,6 +5,8 @@ Shapes: B users, D dim, K candidates, N trained items, R rows of the space.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from app.features.users import UserBatch
@@ -38,6 +40,20 @@ class TwoTowerSource:
             scenario_BD = self._table.vectors_SD[part.scenario_B]
             vectors_BD[places] = self._runner.user_vectors(part, space.take(part.history_BL), scenario_BD, own)
         return vectors_BD
+
+    def both(self, users: UserBatch, space: ItemSpace) -> Float32Array:
+        """[2, B, D]: by the tower that answers in the scenario, and by the pooled one, in one batch. One pass where they are the same."""
+        pooled_B = [self._is_pooled(row) for row in users.scenario_B.tolist()]
+        if all(pooled_B):
+            vectors_BD = self.user_vectors(users, space)
+            return np.stack([vectors_BD, vectors_BD])
+        twice = users.take(np.tile(np.arange(len(users)), 2))
+        scenario_B = np.concatenate([users.scenario_B, np.zeros(len(users), np.int64)])
+        return self.user_vectors(replace(twice, scenario_B=scenario_B), space).reshape(2, len(users), -1)
+
+    def _is_pooled(self, row: int) -> bool:
+        vectors_SD = self._table.vectors_SD
+        return row == 0 or (row not in self._table.towers and np.array_equal(vectors_SD[row], vectors_SD[0]))
 
     def nearest(
         self, user_BD: Float32Array, scenario_B: Int64Array, space: ItemSpace, num: int, allowed_R: BoolArray | None

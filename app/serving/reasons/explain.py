@@ -74,7 +74,7 @@ def _add_causes(
 def _add_sources(found: Found, asked: Asked, live: LiveSnapshot, ranking: Ranking, rows_K: Int64Array) -> None:
     """And what the knowledge graph, where it is among them, went over."""
     assert live.model
-    names, share_XK = shares_of_sources(asked, live.model, ranking, rows_K)
+    names, share_XK = shares_of_sources(asked, live, ranking, rows_K)
     by_row = {
         row: dict(zip(names, share_XK[:, k].round(4).tolist(), strict=True)) for k, row in enumerate(rows_K.tolist())
     }

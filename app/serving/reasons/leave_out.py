@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from app.retrieval.candidates import Candidates
-from app.serving.live import LiveModel, LiveSnapshot
-from app.serving.ranking import Ranking, rank
+from app.serving.live import LiveSnapshot
+from app.serving.ranking import Ranking, order
 from app.serving.reasons.causes import Cause, without
 from app.serving.retrieve import retrieve_each, weights_of
 from app.serving.rules import Asked
@@ -33,21 +33,18 @@ def shares_of_causes(
     versions = [without(asked, cause) for cause in causes]
     weights = [weights_of(version, live, live.model, asked.scenario) for version in versions]
     found = retrieve_each(versions, live, allowed_R, asked.scenario, weights, num)
-    left = [
-        scores_at(rank(version, live.model, candidates), rows_K)
-        for version, candidates in zip(versions, found, strict=True)
-    ]
+    left = [scores_of(version, live, candidates, rows_K) for version, candidates in zip(versions, found, strict=True)]
     return _gone(scores_at(ranking, rows_K), np.stack(left))
 
 
 def shares_of_sources(
-    asked: Asked, model: LiveModel, ranking: Ranking, rows_K: Int64Array
+    asked: Asked, live: LiveSnapshot, ranking: Ranking, rows_K: Int64Array
 ) -> tuple[list[str], Float32Array]:
     """The sources and float32 [X, K], 0-1: the part of the score of each item that is gone without what the source said."""
     found = ranking.candidates
     place_K = np.flatnonzero(np.isin(found.rows_C, rows_K))
     names = [name for name, rank_C in found.ranks.items() if rank_C[place_K].any()]
-    left = [scores_at(rank(asked, model, without_source(found, name)), rows_K) for name in names]
+    left = [scores_of(asked, live, without_source(found, name), rows_K) for name in names]
     if not left:
         return [], np.zeros((0, len(rows_K)), np.float32)
     return names, _gone(scores_at(ranking, rows_K), np.stack(left))
@@ -67,12 +64,25 @@ def without_source(found: Candidates, name: str) -> Candidates:
 
 def scores_at(ranking: Ranking, rows_K: Int64Array) -> Float32Array:
     """float32 [K]; 0 for an item that is no candidate."""
-    place_of = {row: place for place, row in enumerate(ranking.candidates.rows_C.tolist())}
-    places = [place_of.get(row, -1) for row in rows_K.tolist()]
-    scores_K = np.zeros(len(rows_K), np.float32)
-    known_K = np.asarray(places, np.int64) >= 0
-    scores_K[known_K] = ranking.scores_C[np.asarray(places, np.int64)[known_K]]
+    place_K = places_of(ranking.candidates, rows_K)
+    scores_K: Float32Array = np.where(place_K >= 0, ranking.scores_C[place_K], 0.0).astype(np.float32)
     return scores_K
+
+
+def scores_of(asked: Asked, live: LiveSnapshot, found: Candidates, rows_K: Int64Array) -> Float32Array:
+    """The same, of candidates that have not been ranked: only those asked for are."""
+    place_K = places_of(found, rows_K)
+    known_K = place_K >= 0
+    scores_K = np.zeros(len(rows_K), np.float32)
+    if known_K.any():
+        scores_K[known_K] = order(asked, live, found, place_K[known_K])[0]
+    return scores_K
+
+
+def places_of(found: Candidates, rows_K: Int64Array) -> Int64Array:
+    """Of the rows among the candidates, -1 for those that are not there."""
+    place_of = {row: place for place, row in enumerate(found.rows_C.tolist())}
+    return np.asarray([place_of.get(row, -1) for row in rows_K.tolist()], np.int64)
 
 
 def _gone(whole_K: Float32Array, left_XK: Float32Array) -> Float32Array:

@@ -1,0 +1,75 @@
+"""The heads: what torch trains is what numpy serves, and a chance is never above the one it is a part of."""
+
+import numpy as np
+import torch
+
+from app.model.ranker import CLIP, HEADS, RankerConfig, RankerNet
+from app.model.ranker import log_chances as torch_log_chances
+from app.model.ranker_runner import CLIP as SERVED_CLIP
+from app.model.ranker_runner import RankerRunner
+from app.retrieval.ranker import HEADS as SERVED_HEADS
+from app.retrieval.ranker import log_chances
+
+F, G = 11, 6
+
+
+def shaken_net(seed: int = 3) -> RankerNet:
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    net = RankerNet(RankerConfig(F, G), rng.normal(size=F).astype(np.float32), np.ones(F, np.float32))
+    with torch.no_grad():
+        for name, value in net.named_parameters():
+            value.copy_(torch.randn_like(value) * (0.2 if "wide" in name else 0.6))
+    return net.eval()
+
+
+def test_numpy_serves_what_torch_trained():
+    net = shaken_net()
+    runner = RankerRunner(net.arrays())
+    rng = np.random.default_rng(0)
+    features_FC = rng.normal(size=(F, 50), scale=3).astype(np.float32)
+    features_FC[0, :5], features_FC[1, 5:9] = np.nan, np.inf
+    for scenario_G in (np.zeros(G, np.float32), rng.normal(size=G).astype(np.float32)):
+        served_HC = runner.logits(features_FC, scenario_G)
+        with torch.no_grad():
+            rows = torch.from_numpy(np.tile(scenario_G, (50, 1)))
+            trained_XH = net(torch.from_numpy(features_FC.T.copy()), rows, torch.zeros(50, dtype=torch.long))
+        np.testing.assert_allclose(served_HC, trained_XH.numpy().T, atol=2e-5)
+        np.testing.assert_allclose(log_chances(served_HC), torch_log_chances(trained_XH).numpy().T, atol=2e-5)
+        assert np.isfinite(served_HC).all()
+    assert (HEADS, CLIP) == (SERVED_HEADS, SERVED_CLIP)
+
+
+def test_gates_read_scenario_and_task():
+    runner = RankerRunner(shaken_net().arrays())
+    here, there = (runner.gates(np.full(G, value, np.float32)) for value in (0.5, -0.5))
+    np.testing.assert_allclose(here.sum(1), 1.0, rtol=1e-5)
+    assert not np.allclose(here, there)
+    assert not np.allclose(here[0], here[1])
+
+
+def test_a_cart_or_a_purchase_is_never_likelier_than_the_click():
+    logits_HC = np.random.default_rng(1).normal(size=(3, 100), scale=40).astype(np.float32)
+    log_HC = log_chances(logits_HC)
+    assert np.isfinite(log_HC).all()
+    assert (log_HC <= 0).all()
+    assert (log_HC[1:] <= log_HC[0]).all()
+
+
+def test_the_place_moves_the_click_alone_and_nothing_at_serving():
+    net = shaken_net()
+    with torch.no_grad():
+        x_XF, zero_XG = torch.zeros(2, F), torch.zeros(2, G)
+        first, deep = (net(x_XF, zero_XG, torch.full((2,), place)) for place in (1, 9))
+        unplaced = net(x_XF, zero_XG, torch.zeros(2, dtype=torch.long))
+    assert not torch.allclose(first[:, 0], deep[:, 0])
+    assert torch.equal(first[:, 1:], deep[:, 1:])
+    served = RankerRunner(net.arrays()).logits(np.zeros((F, 2), np.float32), np.zeros(G, np.float32))
+    np.testing.assert_allclose(served.T, unplaced.numpy(), atol=1e-5)
+
+
+def test_arrays_make_the_same_net_again():
+    net, other = shaken_net(), shaken_net(seed=8)
+    other.load_arrays(net.arrays())
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
