@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from time import monotonic
 from typing import Any
 
 from fastapi import FastAPI
@@ -28,14 +30,21 @@ from app.api.routes import (
     users,
 )
 from app.api.services import Services
+from app.errors import Unavailable
 from app.observability.logs import configure_logging
 from app.settings import Settings, load_settings
 
+LOOK_SECONDS = 0.1
 ROUTERS = (recommendations, pages, rank, feedback, items, users, scenarios, jobs, models, keys, operations)
 
 
-def create_app(settings: Settings | None = None, services: Services | None = None) -> FastAPI:
-    """services: joined parts, used as they are; without them the lifespan opens and closes its own by `settings`."""
+def create_app(
+    settings: Settings | None = None, services: Services | None = None, *, ready_seconds: float = 0.0
+) -> FastAPI:
+    """services: joined parts, used as they are; without them the lifespan opens and closes its own by `settings`.
+
+    ready_seconds: the start waits so long until slates can be served from the live model, and fails after that; 0: it does not wait.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -48,6 +57,8 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
 
         configure_logging(known.log_level, known.log_format)
         async with open_services(known) as opened:
+            if ready_seconds:
+                await until_ready(opened, ready_seconds)
             app.state.services = opened
             yield
 
@@ -67,6 +78,15 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
     app.add_middleware(RawPathMiddleware)
     app.add_middleware(EdgeMiddleware)
     return app
+
+
+async def until_ready(services: Services, seconds: float) -> None:
+    """Also until the live model is there: who waits is to replace a process that has it. Raises Unavailable."""
+    until = monotonic() + seconds
+    while not (await services.health()).complete:
+        if monotonic() > until:
+            raise Unavailable(f"catalogue and live model could not be read within {seconds:.0f} s")
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 class _App(FastAPI):

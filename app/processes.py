@@ -40,20 +40,25 @@ class Child:
     def start(self) -> None:
         self._keeper.start()
 
-    def stop(self, seconds: float) -> None:
-        """SIGTERM, and SIGKILL for what is still there after `seconds`. May be called twice, or before `start`."""
+    def stop(self, seconds: float, first: signal.Signals = signal.SIGTERM) -> None:
+        """The signal `first`, and SIGKILL for what is still there after `seconds`. May be called twice, or before `start`."""
         self._stopping.set()
         if not self._keeper.is_alive():
             return
-        self._signal(signal.SIGTERM)
+        self._signal(first)
         self._keeper.join(seconds)
         if self._keeper.is_alive():
             log.warning("%s did not stop within %.0f s and is killed", self.name, seconds)
             self._signal(signal.SIGKILL)
             self._keeper.join()
 
+    def send(self, number: signal.Signals) -> None:
+        """To the process alone, not to its own children."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def _keep(self) -> None:
-        """The process dies with the thread that started it (see _die_with_parent), so one thread starts and awaits it."""
+        """The process dies with the thread that started it (see die_with_parent), so one thread starts and awaits it."""
         delay = FIRST_DELAY_SECONDS
         while not self._stopping.is_set():
             started = time.monotonic()
@@ -70,7 +75,7 @@ class Child:
     def _run_once(self) -> int:
         process = subprocess.Popen(
             self._command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_die_with_parent,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent,
         )  # fmt: skip
         self._process = process
         if self._stopping.is_set():  # `stop` looked before there was a process to signal
@@ -106,7 +111,7 @@ def describe_exit(code: int) -> str:
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """On Linux a killed `up` takes its children along, so that the next one finds the port and the queue free."""
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

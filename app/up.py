@@ -57,7 +57,9 @@ def run_up(settings: Settings, dataset: str | None) -> None:
         put_into_environment(servers.settings, "data_dir", "database_url", "redis_url", "host", "port", "workers")
         asyncio.run(fill_when_empty(servers.settings, dataset))
         start_child(stack, "worker", WORKER_STOP_SECONDS)
-        api = start_child(stack, "serve", API_STOP_SECONDS)
+        # SIGINT: nobody takes over, so idle connections need not be waited for
+        api = start_child(stack, "serve", API_STOP_SECONDS, signal.SIGINT)
+        signal.signal(signal.SIGHUP, lambda number, frame: api.send(signal.SIGHUP))
         version = asyncio.run(train_when_untrained(servers.settings))
         wait_for_api(api, servers.settings, version)
         asyncio.run(show_welcome(servers.settings))
@@ -110,9 +112,11 @@ def listen_on(settings: Settings) -> Settings:
         return settings.model_copy(update={"port": probe.getsockname()[1]})
 
 
-def start_child(stack: ExitStack, command: str, stop_seconds: float) -> Child:
+def start_child(
+    stack: ExitStack, command: str, stop_seconds: float, stop_signal: signal.Signals = signal.SIGTERM
+) -> Child:
     child = Child(command, ["-m", "app.cli", command], lambda line: print(line, flush=True))
-    stack.callback(child.stop, stop_seconds)
+    stack.callback(child.stop, stop_seconds, stop_signal)
     child.start()
     return child
 

@@ -64,9 +64,10 @@ class ScenarioRegistry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """ready: a slate can be served now, if need be from fallbacks only."""
+    """ready: a slate can be served now, if need be from fallbacks only. complete: also the live model is loaded."""
 
     ready: bool
+    complete: bool
     model_version: str | None
     postgres: bool
     redis: bool

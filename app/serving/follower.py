@@ -70,6 +70,11 @@ class Follower:
         """The catalogue has been read once: slates can be served, from the model if one is live."""
         return self._followed.catalogue >= 0
 
+    @property
+    def is_complete(self) -> bool:
+        """Ready, and the live model is loaded if there is one."""
+        return self.is_ready and self._followed.models >= 0
+
     async def start(self) -> None:
         """Returns after the first round, whether or not the stores answered; `is_ready` tells."""
         await self.follow_once()

@@ -88,6 +88,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         async def health() -> Health:
             return Health(
                 ready=follower.is_ready,
+                complete=follower.is_complete,
                 model_version=live.current.model_version,
                 postgres=await stores.pulse.beats(BEAT_SECONDS),
                 redis=await live_state.is_reachable(),

@@ -24,11 +24,6 @@ from app.stores.postgres.migrate import migrate
 REPOSITORY = Path(__file__).resolve().parents[2]
 ADMIN_KEY = "an-admin-key-for-the-fault-tests"
 START_SECONDS = 120.0
-SERVE = """
-import sys, uvicorn
-uvicorn.run("app.main:create_app", factory=True, fd=int(sys.argv[1]), access_log=False, log_config=None,
-            timeout_graceful_shutdown=8)
-"""
 
 
 class Site:
@@ -68,7 +63,7 @@ class Site:
         descriptor = self._listener.fileno()
         with (self.folder / f"api-{place}.log").open("ab") as log:
             self.api[place] = subprocess.Popen(
-                [sys.executable, "-c", SERVE, str(descriptor)],
+                [sys.executable, "-m", "app.api_process", str(descriptor)],
                 env=self.environment(), cwd=self.folder, stdout=log, stderr=log, pass_fds=[descriptor],
             )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The service as a process of its own: uvicorn over real PostgreSQL and Redis, without a model."""
+"""The service as a process of its own, over real PostgreSQL and Redis, without a model."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ import pytest
 from tests.conftest import Servers, database_named, run_sql
 
 ADMIN_KEY = "an-admin-key-for-these-tests"
-SERVE = """
-import sys, uvicorn
-from app.commands import QUIET_SERVER
-uvicorn.run("app.main:create_app", factory=True, fd=int(sys.argv[1]), **QUIET_SERVER)
-"""
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -64,7 +59,7 @@ def start_service(database_url: str, redis_url: str, folder: Path) -> Iterator[S
     # connections wait in the socket's queue until the process is up, so nobody needs to poll
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener, log.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(listener.fileno())],
+            [sys.executable, "-m", "app.api_process", str(listener.fileno())],
             env=environment, cwd=folder, stderr=stderr, pass_fds=[listener.fileno()],
         )  # fmt: skip
         port = listener.getsockname()[1]

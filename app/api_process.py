@@ -1,0 +1,92 @@
+"""One API process: serves from a listening socket that others share, and leaves it without losing a request.
+
+`python -m app.api_process SOCKET [--alive PIPE] [--when-ready]`, as `api_processes` starts it; SOCKET and PIPE are inherited file
+descriptors. It writes a byte to PIPE when it listens, and one every second from its event loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from typing import Any
+
+import uvicorn
+
+from app.main import create_app
+
+GRACE_SECONDS = 8  # for requests that are being answered
+KEEP_ALIVE_SECONDS = 65  # longer than the 60 s of common proxies, so that it is they who close an idle connection
+IDLE_SECONDS = 5.0  # a connection that brings no request for so long while draining is closed
+BEAT_SECONDS = 1
+READY_SECONDS = 120.0  # for a replacement, until it could serve a slate
+LOOK_SECONDS = 0.05
+
+
+class DrainingServer(uvicorn.Server):
+    """On SIGTERM it accepts no more connections and says `Connection: close` with every further answer, so that clients come back over a
+    new connection, to another process. Connections that stay idle are closed after IDLE_SECONDS; at once after SIGINT."""
+
+    def __init__(self, config: uvicorn.Config, alive: int | None) -> None:
+        super().__init__(config)
+        self._alive = alive
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        tell(self._alive)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        connection: Any
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and not cycle.response_complete:
+                connection.shutdown()  # of one that is being answered: this answer is its last
+        until = time.monotonic() + (0.0 if signal.SIGINT in self._captured_signals else IDLE_SECONDS)
+        while self.server_state.connections and time.monotonic() < until:  # noqa: ASYNC110 - nothing announces their end
+            await asyncio.sleep(LOOK_SECONDS)
+        await super().shutdown(sockets)
+
+
+def tell(alive: int | None) -> None:
+    if alive is not None:
+        with contextlib.suppress(OSError):  # a full pipe, or nobody at its other end
+            os.write(alive, b".")
+
+
+def run_api(listener: socket.socket, *, alive: int | None = None, when_ready: bool = False) -> None:
+    """Until a signal. when_ready: listens only once it can serve a slate, and ends if that takes more than READY_SECONDS."""
+
+    async def beat() -> None:
+        tell(alive)
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is for `api_processes`, and a terminal sends it to all
+    config = uvicorn.Config(
+        lambda: create_app(ready_seconds=READY_SECONDS if when_ready else 0.0), factory=True,
+        timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=KEEP_ALIVE_SECONDS, callback_notify=beat,
+        timeout_notify=BEAT_SECONDS, log_config=None, access_log=False, server_header=False,
+    )  # fmt: skip
+    DrainingServer(config, alive).run(sockets=[listener])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("socket", type=int)
+    parser.add_argument("--alive", type=int)
+    parser.add_argument("--when-ready", action="store_true")
+    options = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda number, frame: exit(0)
+    )  # uvicorn stops in order and then raises the signal again
+    with contextlib.suppress(KeyboardInterrupt):
+        run_api(socket.socket(fileno=options.socket), alive=options.alive, when_ready=options.when_ready)
+
+
+if __name__ == "__main__":
+    main()
