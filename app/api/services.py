@@ -14,6 +14,7 @@ from app.feedback.event import Event
 from app.feedback.merging import Guest, Merged
 from app.feedback.state import LiveState
 from app.learning.jobs import JobStore
+from app.privacy.erasure import Erasure
 from app.release.version import VersionStore
 from app.scenarios.scenario import Scenario
 from app.serving.ordering import RankedItems
@@ -31,6 +32,11 @@ class FeedbackIntake(Protocol):
 class Merger(Protocol):
     async def merge(self, guest: Guest, user_id: str) -> Merged:
         """Raises Invalid("merge_into_itself"), Unavailable."""
+
+
+class Eraser(Protocol):
+    async def erase(self, user_id: str) -> Erasure | None:
+        """None where nothing was held. Raises Unavailable."""
 
 
 class Recommender(Protocol):
@@ -79,6 +85,7 @@ class Services:
     catalogue: CatalogueStore
     intake: FeedbackIntake
     merger: Merger
+    eraser: Eraser
     live_state: LiveState
     recommender: Recommender
     scenarios: ScenarioRegistry

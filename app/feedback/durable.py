@@ -119,6 +119,12 @@ class DurableEvents:
         group_id = str(ULID())
         return await self._hold(self._events.retract(event_id, group_id=group_id), POSTGRES_SECONDS), group_id
 
+    async def settle(self) -> None:
+        """Wait until no accepted event is outside of the store. Raises Unavailable where that cannot be known."""
+        await self._settle()
+        if self._bridge is not None and await self._bridge.length():
+            raise Unavailable("events wait for the database; try again", code="store_unavailable")
+
     async def _settle(self) -> None:
         """Wait until nothing is in the bridge: what is to be taken back may be there."""
         if self._bridge is None:

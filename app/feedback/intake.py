@@ -87,6 +87,10 @@ class FeedbackIntake:
         self._durable.confirm(group_id, is_live=await self._live.take_back(event))
         return True
 
+    async def settle(self) -> None:
+        """Until every event accepted so far is in the store. Raises Unavailable where that cannot be known."""
+        await self._durable.settle()
+
     async def _write_groups(self) -> None:
         while self._waiting or self._writer is not None:
             if not self._waiting:

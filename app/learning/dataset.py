@@ -204,6 +204,11 @@ def _query_of(columns: Sequence[str]) -> pl.Expr:
     return said.str.strip_chars().str.to_lowercase().str.head(QUERY_LENGTH).fill_null("")
 
 
+def normal_query(query: str) -> str:
+    """One query as `_query_of` reads it."""
+    return query.strip().lower()[:QUERY_LENGTH]
+
+
 def interactions(
     shop: EventfulShop,
     event_weights: Mapping[str, float] | None = None,

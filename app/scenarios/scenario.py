@@ -118,6 +118,7 @@ class Revisions:
     scenarios: int = 0
     models: int = 0
     keys: int = 0
+    erasures: int = 0
 
 
 class RevisionStore(Protocol):

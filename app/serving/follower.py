@@ -33,7 +33,8 @@ class Keys(Protocol):
 
 
 class Follower:
-    """start() once, close() once, both on the event loop that serves."""
+    """start() once, close() once, both on the event loop that serves. forget_texts: called when somebody was erased, by whichever
+    process."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Follower:
         artifacts: ArtifactStore,
         scenarios: ScenarioRegistry,
         keys: Keys,
+        forget_texts: Callable[[], None] = lambda: None,
         interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
         self._live = live
@@ -56,8 +58,9 @@ class Follower:
         self._artifacts = artifacts
         self._scenarios = scenarios
         self._keys = keys
+        self._forget_texts = forget_texts
         self._interval_seconds = interval_seconds
-        self._followed = Revisions(-1, -1, -1, -1)
+        self._followed = Revisions(-1, -1, -1, -1, -1)
         self._not_before: dict[str, float] = {}
         self._never_reached = -1  # an announced catalogue revision that the database does not have
         self._catching_up = asyncio.Lock()
@@ -94,6 +97,7 @@ class Follower:
             logger.warning("revisions could not be read", error=str(error))
             return
         await self._step("keys", seen.keys, self._keys.refresh)
+        await self._step("erasures", seen.erasures, self._follow_erasures)
         await self._step("scenarios", seen.scenarios, self._follow_scenarios)
         if self._swap is None or self._swap.done():
             self._swap = asyncio.create_task(self._step("models", seen.models, self._follow_models))
@@ -145,6 +149,9 @@ class Follower:
         finally:
             if state.pending:
                 self._texts_wait.set()
+
+    async def _follow_erasures(self) -> None:
+        self._forget_texts()
 
     async def _follow_scenarios(self) -> None:
         await self._scenarios.refresh()

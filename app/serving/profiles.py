@@ -23,6 +23,12 @@ class ProfileTexts:
         self._known: OrderedDict[str, Float32Array] = OrderedDict()
         self._waiting: dict[str, asyncio.Future[Float32Array]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._num_forgotten = 0
+
+    def forget(self) -> None:
+        """Every text: somebody was erased, and nobody knows any more which was theirs."""
+        self._known.clear()
+        self._num_forgotten += 1
 
     async def vector(self, text: str) -> Float32Array:
         """float32 [T]. Cost: about 10 ms for a text that is new to this process."""
@@ -37,6 +43,7 @@ class ProfileTexts:
     async def _encode_waiting(self) -> None:
         while self._waiting:
             batch = {text: self._waiting[text] for text in list(self._waiting)[:MAX_BATCH]}
+            begun_at = self._num_forgotten
             try:
                 vectors = await asyncio.to_thread(self._encoder.encode, list(batch), keep=False)
             except Exception as error:  # noqa: BLE001  every waiter gets it
@@ -46,7 +53,8 @@ class ProfileTexts:
                 continue
             for (text, future), vector in zip(batch.items(), vectors, strict=True):
                 del self._waiting[text]
-                self._remember(text, vector)
+                if begun_at == self._num_forgotten:
+                    self._remember(text, vector)
                 future.set_result(vector)
 
     def _remember(self, text: str, vector: Float32Array) -> None:

@@ -13,6 +13,7 @@ from app.api.services import Health, Services
 from app.feedback.impressions import ImpressionWriter
 from app.feedback.intake import FeedbackIntake
 from app.feedback.merging import Merger
+from app.privacy.erasure import Eraser
 from app.release.checked import CheckedVersions
 from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.registry import ScenarioRegistry
@@ -24,6 +25,7 @@ from app.serving.preview import Previews
 from app.serving.profiles import ProfileTexts
 from app.serving.recommender import Recommender
 from app.settings import Settings
+from app.stores.redis.erasing import RedisTraces
 from app.stores.redis.lists import RedisLists
 from app.stores.redis.rate_limits import RedisTokenBank
 from app.wiring.encoding import artifacts_of, check_of, open_encoder
@@ -49,6 +51,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(bank.close)
         artifacts = artifacts_of(settings)
         live = Live(encoder)
+        texts = ProfileTexts(encoder)
         follower = Follower(
             live,
             encoder=encoder,
@@ -58,6 +61,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             artifacts=artifacts,
             scenarios=scenarios,
             keys=keys,
+            forget_texts=texts.forget,
         )
         bridge = make_bridge(settings)
         if bridge is not None:
@@ -77,13 +81,17 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             follower,
             scenarios,
             live_state,
-            ProfileTexts(encoder),
+            texts,
             impressions.write,
             lists=Lists(seal, pages, stores.impressions, hold=stores.pulse.hold),
             previews=Previews(follower, stores.versions),
             hold=stores.pulse.hold,
         )
         stack.callback(recommender.close)
+        traces = RedisTraces(redis_url_of(settings), live_state)
+        stack.push_async_callback(traces.close)
+        patiently = stores.pulse.hold_patiently
+        eraser = Eraser(stores.erasure, traces, stores.versions, intake.settle, texts.forget, patiently)
 
         async def health() -> Health:
             return Health(
@@ -99,6 +107,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             catalogue=stores.catalogue,
             intake=intake,
             merger=Merger(stores.merges, live_state),
+            eraser=eraser,
             live_state=live_state,
             recommender=recommender,
             scenarios=scenarios,

@@ -19,6 +19,7 @@ from app.serving.paging.seal import SecretStore
 from app.settings import Settings
 from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.engine import create_engine
+from app.stores.postgres.erasing import PostgresErasure
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.jobs import PostgresJobs
@@ -53,6 +54,7 @@ class Stores:
     secrets: SecretStore
     text_vectors: PostgresTextVectors
     retention: PostgresRetention
+    erasure: PostgresErasure
 
 
 @contextlib.asynccontextmanager
@@ -77,6 +79,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
             secrets=PostgresSecrets(engine),
             text_vectors=PostgresTextVectors(engine),
             retention=PostgresRetention(engine),
+            erasure=PostgresErasure(engine),
         )
     finally:
         await pulse.close()

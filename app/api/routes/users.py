@@ -14,8 +14,9 @@ from app.api.json_body import JSON, MERGE_PATCH, JsonBody
 from app.api.merge_patch import patch_user
 from app.api.operation import STORE_ERRORS, json_of, operation
 from app.api.parameters import Search, UserId, check_same_id
-from app.api.replies import no_content, reply
+from app.api.replies import reply
 from app.api.schemas.feedback import BulkResult
+from app.api.schemas.privacy import ErasureView
 from app.api.schemas.users import MergeBody, MergeView, UserList, UserPatch, UserPut, UserRow, UserView
 from app.catalogue.item import User
 from app.errors import NotFound
@@ -121,12 +122,16 @@ async def get_user(request: Request, user_id: UserId) -> Response:
     return reply(view(user))
 
 
-@router.delete("/{user_id}", **operation("delete_user", "Delete a user", scope="catalog", status=204, errors=ABSENT))
+@router.delete(
+    "/{user_id}",
+    **operation("delete_user", "Erase a user", scope="catalog", returns=ErasureView, errors=ABSENT),
+)
 async def delete_user(request: Request, user_id: UserId) -> Response:
-    """Removes the description of the user and the live state."""
-    services = services_of(request)
-    was_there = await services.catalogue.delete_user(user_id)
-    await services.live_state.forget(user_id=user_id)
-    if not was_there:
-        raise not_found(user_id)
-    return no_content()
+    """All that is held of the user is gone with the reply: profile, events, live state, vectors of texts, and what the sessions in which
+    only this user was recognised did before that. Impressions stay under a random alias, without session and context. What the live
+    model has learned from the events stays in it until the retraining that the reply names. An event sent later starts from
+    nothing. While a store is away nothing is erased: 503. Backups are not touched: repeat the call after a restore."""
+    erasure = await services_of(request).eraser.erase(user_id)
+    if erasure is None:
+        raise NotFound(f"nothing is held of a user {user_id[:100]!r}", code="user_not_found")
+    return reply(ErasureView.of(user_id, erasure))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, Text, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -13,6 +13,12 @@ from app.stores.postgres.engine import begin
 from app.stores.postgres.tables import impressions
 
 INSERT = insert(impressions).on_conflict_do_nothing()
+# One that was still on its way when its user was erased comes in as the others were left: see `erasing`.
+HIDE_LATE = text("""
+    UPDATE impressions SET user_id = 'erased-' || gen_random_uuid(), session_id = NULL, context = NULL
+    FROM erasures
+    WHERE recommendation_id = ANY(:ids) AND subject = sha256(convert_to(user_id, 'UTF8')) AND shown_at <= erased_at
+""").bindparams(bindparam("ids", type_=ARRAY(Text)))
 
 
 class PostgresImpressions:
@@ -33,6 +39,7 @@ class PostgresImpressions:
         ]
         async with begin(self._engine) as connection:
             await connection.execute(INSERT, rows)
+            await connection.execute(HIDE_LATE, {"ids": [shown.recommendation_id for shown in given]})
 
     async def shown_by(self, recommendation_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """Recommendation -> items, of those recorded."""

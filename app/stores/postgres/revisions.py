@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.scenarios.scenario import Revisions
 from app.stores.postgres.engine import begin
-from app.stores.postgres.tables import revisions
+from app.stores.postgres.tables import erasures, revisions
 
 Name = Literal["catalogue", "scenarios", "models", "keys"]
+# Erasures have no row of their own among the counters, because the release before would not know it.
+NEWEST_ERASURE = select(literal("erasures").label("name"), func.coalesce(func.max(erasures.c.seq), 0).label("value"))
+READ = select(revisions.c.name, revisions.c.value).union_all(NEWEST_ERASURE)
 
 
 class PostgresRevisions:
@@ -20,8 +23,7 @@ class PostgresRevisions:
 
     async def read(self) -> Revisions:
         async with begin(self._engine) as connection:
-            rows = await connection.execute(select(revisions.c.name, revisions.c.value))
-            return Revisions(**{row.name: row.value for row in rows})
+            return Revisions(**{row.name: row.value for row in await connection.execute(READ)})
 
 
 async def move_revision(connection: AsyncConnection, name: Name) -> int:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -144,6 +145,15 @@ text_vectors = Table(
     "text_vectors", metadata,
     Column("encoder", Text, primary_key=True), Column("hash", LargeBinary, primary_key=True),
     required("vector", LargeBinary),  # float16, little-endian
+    required("used_on", Date, "CURRENT_DATE"),  # UTC; vectors nobody reads any more are dropped
+)  # fmt: skip
+
+# Who was erased, as a digest of the id, for as long as something of them may still be on its way; processes follow the newest seq.
+erasures = Table(
+    "erasures", metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    required("subject", LargeBinary), required("erased_at", TIME, "now()"),
+    Index("erasures_by_subject", "subject"),
 )  # fmt: skip
 
 shared_secrets = Table(

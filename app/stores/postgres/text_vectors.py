@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sqlalchemy import LargeBinary, any_, literal, select
+from sqlalchemy import LargeBinary, any_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,6 +15,7 @@ from app.types import Float32Array
 
 STORED = np.dtype("<f2")
 CHUNK = 5_000
+TODAY = func.current_date()
 
 
 class PostgresTextVectors:
@@ -26,12 +27,14 @@ class PostgresTextVectors:
         found: dict[bytes, Float32Array] = {}
         for start in range(0, len(hashes), CHUNK):
             wanted = literal(list(hashes[start : start + CHUNK]), ARRAY(LargeBinary))
-            query = select(text_vectors.c.hash, text_vectors.c.vector).where(
-                text_vectors.c.encoder == encoder, text_vectors.c.hash == any_(wanted)
-            )
+            named = text_vectors.c.encoder == encoder, text_vectors.c.hash == any_(wanted)
+            query = select(text_vectors.c.hash, text_vectors.c.vector).where(*named)
+            used = update(text_vectors).where(*named, text_vectors.c.used_on < TODAY).values(used_on=TODAY)
             async with begin(self._engine) as connection:
                 for key, vector in await connection.execute(query):
                     found[key] = np.frombuffer(vector, STORED).astype(np.float32)
+            async with begin(self._engine) as connection:
+                await connection.execute(used)
         return found
 
     async def put_many(self, encoder: str, vectors: Mapping[bytes, Float32Array]) -> None:

@@ -198,6 +198,21 @@ class RedisLiveState:
             list({subject for event in events for subject in subjects(event.user_id, event.session_id)})
         )
 
+    async def erase(self, user_id: str, session_ids: Sequence[str]) -> bool:
+        """As `forget`, for a user who is gone: what waited for Postgres of them as well, and the trends are counted anew."""
+        named = [Subject("u", user_id), *(Subject("s", session_id) for session_id in session_ids)]
+        pipe = self._server.client.pipeline(transaction=False)
+        self._queue_forget(pipe, named)
+        pipe.unlink(Subject("u", user_id).bridged_key(self._prefix))
+        self._repair.missed((), trends=True)
+        try:  # also while slates leave Redis alone
+            await within(pipe.execute(), WRITE_SECONDS)
+        except FAILURES as error:
+            self._fail("an erasure", error)
+            self._repair.missed(named, trends=True)
+            return False
+        return True
+
     async def _forget(self, named: Sequence[Subject]) -> bool:
         pipe = self._server.client.pipeline(transaction=False)
         self._queue_forget(pipe, named)
