@@ -15,6 +15,8 @@ from app.feedback.merging import Guest, Merged
 from app.feedback.state import LiveState
 from app.learning.jobs import JobStore
 from app.privacy.erasure import Erasure
+from app.privacy.exporting import Holdings
+from app.privacy.taste import Taste
 from app.release.version import VersionStore
 from app.scenarios.scenario import Scenario
 from app.serving.ordering import RankedItems
@@ -37,6 +39,16 @@ class Merger(Protocol):
 class Eraser(Protocol):
     async def erase(self, user_id: str) -> Erasure | None:
         """None where nothing was held. Raises Unavailable."""
+
+
+class Exporter(Protocol):
+    async def export(self, user_id: str) -> Holdings | None:
+        """None where nothing is held. Raises Unavailable."""
+
+
+class TasteReader(Protocol):
+    async def read(self, user_id: str, limit: int) -> Taste | None:
+        """None where nothing is known. Raises Unavailable."""
 
 
 class Recommender(Protocol):
@@ -86,6 +98,8 @@ class Services:
     intake: FeedbackIntake
     merger: Merger
     eraser: Eraser
+    exporter: Exporter
+    taste: TasteReader
     live_state: LiveState
     recommender: Recommender
     scenarios: ScenarioRegistry

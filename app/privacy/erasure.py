@@ -18,6 +18,7 @@ from app.errors import Unavailable
 from app.features.texts import user_text
 from app.learning.dataset import normal_query
 from app.patience import Hold, hold_on
+from app.privacy.memory import is_learned, window_of
 from app.release.version import ModelVersion, VersionStore
 
 POSTGRES_SECONDS = 20.0
@@ -48,8 +49,8 @@ class Remembered:
     """What the live model was trained on. events: of the user's, at most so many; the others came later or lie outside its window."""
 
     version: str
-    data_from: str | None
-    data_until: str | None
+    data_from: datetime | None
+    data_until: datetime | None
     events: int
     until: str
 
@@ -132,13 +133,12 @@ def hashes_of(user: User | None, queries: Sequence[str]) -> list[bytes]:
 
 
 def remembered(version: ModelVersion, events: Iterable[ErasedEvent], erased_at: datetime) -> Remembered:
-    since, until = version.data.get("from"), version.data.get("until")
-    newest = datetime.fromisoformat(str(until)) if until else None
-    known = [event for event in events if newest is not None and event.occurred_at <= newest and event.received_at <= version.created_at]  # fmt: skip
+    since, until = window_of(version)
+    known = [event for event in events if is_learned(version, event.occurred_at, event.received_at)]
     return Remembered(
         version.version,
-        str(since) if since else None,
-        str(until) if until else None,
+        since,
+        until,
         len(known),
         f"the next full retrain that starts after {erased_at.isoformat(timespec='seconds').replace('+00:00', 'Z')}",
     )

@@ -10,10 +10,13 @@ from app.access.key_ring import KeyRing
 from app.access.key_use import KeyUse
 from app.access.rate_limit import RateLimiter
 from app.api.services import Health, Services
+from app.feedback.event import EVENT_WEIGHTS
 from app.feedback.impressions import ImpressionWriter
 from app.feedback.intake import FeedbackIntake
 from app.feedback.merging import Merger
 from app.privacy.erasure import Eraser
+from app.privacy.exporting import Exporter
+from app.privacy.taste import TasteReader
 from app.release.checked import CheckedVersions
 from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.registry import ScenarioRegistry
@@ -91,6 +94,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         traces = RedisTraces(redis_url_of(settings), live_state)
         stack.push_async_callback(traces.close)
         patiently = stores.pulse.hold_patiently
+        taste = TasteReader(live_state, stores.catalogue, {**EVENT_WEIGHTS, **settings.event_types})
+        exporter = Exporter(stores.holdings, traces, live_state, taste, stores.versions, intake.settle, hold=patiently)
         eraser = Eraser(stores.erasure, traces, stores.versions, intake.settle, texts.forget, patiently)
 
         async def health() -> Health:
@@ -108,6 +113,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             intake=intake,
             merger=Merger(stores.merges, live_state),
             eraser=eraser,
+            exporter=exporter,
+            taste=taste,
             live_state=live_state,
             recommender=recommender,
             scenarios=scenarios,

@@ -21,6 +21,7 @@ from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.engine import create_engine
 from app.stores.postgres.erasing import PostgresErasure
 from app.stores.postgres.events import PostgresEvents
+from app.stores.postgres.exporting import PostgresHoldings
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.jobs import PostgresJobs
 from app.stores.postgres.keys import PostgresKeys
@@ -55,6 +56,7 @@ class Stores:
     text_vectors: PostgresTextVectors
     retention: PostgresRetention
     erasure: PostgresErasure
+    holdings: PostgresHoldings
 
 
 @contextlib.asynccontextmanager
@@ -80,6 +82,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
             text_vectors=PostgresTextVectors(engine),
             retention=PostgresRetention(engine),
             erasure=PostgresErasure(engine),
+            holdings=PostgresHoldings(engine),
         )
     finally:
         await pulse.close()

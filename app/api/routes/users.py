@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from app.api.auth import services_of
@@ -16,7 +16,7 @@ from app.api.operation import STORE_ERRORS, json_of, operation
 from app.api.parameters import Search, UserId, check_same_id
 from app.api.replies import reply
 from app.api.schemas.feedback import BulkResult
-from app.api.schemas.privacy import ErasureView
+from app.api.schemas.privacy import ErasureView, ExportView, TasteQuery, TasteView
 from app.api.schemas.users import MergeBody, MergeView, UserList, UserPatch, UserPut, UserRow, UserView
 from app.catalogue.item import User
 from app.errors import NotFound
@@ -27,6 +27,10 @@ ABSENT = {404: ("user_not_found",), **STORE_ERRORS}
 
 def not_found(user_id: str) -> NotFound:
     return NotFound(f"there is no user {user_id[:100]!r}; PUT it first", code="user_not_found")
+
+
+def nothing_held(user_id: str) -> NotFound:
+    return NotFound(f"nothing is held of a user {user_id[:100]!r}", code="user_not_found")
 
 
 def view(user: User) -> UserView:
@@ -122,6 +126,32 @@ async def get_user(request: Request, user_id: UserId) -> Response:
     return reply(view(user))
 
 
+@router.get(
+    "/{user_id}/export",
+    **operation("export_user", "Everything held of a user", scope="catalog", returns=ExportView, errors=ABSENT),
+)
+async def export_user(request: Request, user_id: UserId) -> Response:
+    """Profile, events (retracted ones too, and what the sessions in which only this user was recognised did before that),
+    impressions, live state, taste profile, and what of it the live model may have been trained on."""
+    holdings = await services_of(request).exporter.export(user_id)
+    if holdings is None:
+        raise nothing_held(user_id)
+    return reply(ExportView.of(user_id, holdings))
+
+
+@router.get(
+    "/{user_id}/profile",
+    **operation("get_taste", "Read a user's taste profile", scope="catalog", returns=TasteView, errors=ABSENT),
+)
+async def get_taste(request: Request, user_id: UserId, query: Annotated[TasteQuery, Query()]) -> Response:
+    """The top interests, from the newest 100 events that the next slate goes by: categories, brands and tags, each with its
+    share of what was done (weighted by kind of event, halved every 30 days) and the events behind it."""
+    taste = await services_of(request).taste.read(user_id, query.limit)
+    if taste is None:
+        raise nothing_held(user_id)
+    return reply(TasteView.of(user_id, taste))
+
+
 @router.delete(
     "/{user_id}",
     **operation("delete_user", "Erase a user", scope="catalog", returns=ErasureView, errors=ABSENT),
@@ -133,5 +163,5 @@ async def delete_user(request: Request, user_id: UserId) -> Response:
     nothing. While a store is away nothing is erased: 503. Backups are not touched: repeat the call after a restore."""
     erasure = await services_of(request).eraser.erase(user_id)
     if erasure is None:
-        raise NotFound(f"nothing is held of a user {user_id[:100]!r}", code="user_not_found")
+        raise nothing_held(user_id)
     return reply(ErasureView.of(user_id, erasure))

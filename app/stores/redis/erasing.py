@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from app.errors import Unavailable
 from app.stores.redis.client import FAILURES, Server
 from app.stores.redis.live_state import RedisLiveState
+from app.types import Json
 
 TIMEOUT_SECONDS = 2.0
 
@@ -30,7 +32,7 @@ class RedisTraces:
             pipe = self._server.client.pipeline(transaction=False)
             for list_id in lists:
                 pipe.unlink(f"{self._prefix}:l:{list_id}")
-            for place in await self._places_of(user_id):
+            for place, _ in await self._refused_of(user_id):
                 pipe.xdel(self._refused, place)
             await pipe.execute()
         except FAILURES as error:
@@ -38,12 +40,17 @@ class RedisTraces:
             return False
         return is_gone
 
-    async def refused(self, user_id: str) -> list[dict[str, object]]:
-        """Events of the user that Postgres refused, kept aside for people. Raises Redis's errors."""
-        entries = await self._server.client.xrange(self._refused)  # at most MAX_REFUSED
-        found = [json.loads(fields[b"e"]) for _, fields in entries]
-        return [event for event in found if event.get("user_id") == user_id]
+    async def refused(self, user_id: str) -> list[dict[str, Json]]:
+        """Events of the user that Postgres refused, kept aside for people. Raises Unavailable."""
+        try:
+            return [event for _, event in await self._refused_of(user_id)]
+        except FAILURES as error:
+            raise Unavailable(
+                f"Redis cannot be reached ({type(error).__name__}); try again", code="store_unavailable"
+            ) from error
 
-    async def _places_of(self, user_id: str) -> list[bytes]:
+    async def _refused_of(self, user_id: str) -> list[tuple[bytes, dict[str, Json]]]:
+        """With their places. At most MAX_REFUSED entries are looked at."""
         entries = await self._server.client.xrange(self._refused)
-        return [place for place, fields in entries if json.loads(fields[b"e"]).get("user_id") == user_id]
+        events = [(place, json.loads(fields[b"e"])) for place, fields in entries]
+        return [(place, event) for place, event in events if event.get("user_id") == user_id]

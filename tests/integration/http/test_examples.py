@@ -15,6 +15,7 @@ ORDER = (
     "bulk_upsert_items", "put_item", "patch_item", "get_item", "list_items",
     "bulk_upsert_users", "put_user", "patch_user", "get_user", "list_users",
     "send_feedback", "recommend", "recommend_get", "recommend_page", "rank_items", "similar_items", "merge_user", "retract_feedback",
+    "export_user", "get_taste",
     "put_scenario", "get_scenario", "list_scenarios", "delete_scenario",
     "create_key", "list_keys", "list_jobs", "list_models",
     "delete_user", "delete_item", "healthz", "readyz", "metrics",

@@ -234,7 +234,7 @@ async def test_the_reply_says_what_the_live_model_knows(site: Site) -> None:
     assert erased.live_model is not None
     assert (erased.live_model.version, erased.live_model.events) == ("v1", 2)
     assert erased.live_model.until.startswith("the next full retrain that starts after 2")
-    assert (erased.live_model.data_from, erased.live_model.data_until) == (since.isoformat(), until_at.isoformat())
+    assert (erased.live_model.data_from, erased.live_model.data_until) == (since, until_at)
 
 
 @pytest.mark.parametrize("mode", ["full", "incremental"])

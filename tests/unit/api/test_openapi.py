@@ -15,6 +15,7 @@ IDS = {
     "send_feedback", "retract_feedback",
     "list_items", "bulk_upsert_items", "put_item", "patch_item", "get_item", "delete_item",
     "list_users", "bulk_upsert_users", "put_user", "patch_user", "get_user", "delete_user", "merge_user",
+    "export_user", "get_taste",
     "list_scenarios", "put_scenario", "get_scenario", "delete_scenario",
     "start_retrain", "list_jobs", "get_job", "cancel_job",
     "list_models", "get_model", "activate_model", "rollback_model",
