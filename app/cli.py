@@ -33,6 +33,8 @@ app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, add_completion=False,
                   help="Self-hosted, online, multi-scenario recommendations for storefronts.")  # fmt: skip
 keys_app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, help="API keys.")
 app.add_typer(keys_app, name="keys")
+bench_app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, help="Speed, beside references of the same run.")
+app.add_typer(bench_app, name="bench")
 
 
 @app.command()
@@ -254,6 +256,31 @@ def doctor(
             raise typer.Exit(1)
     elif not examine(settings_with()):
         raise typer.Exit(1)
+
+
+@bench_app.command("serve")
+def bench_serve(
+    rows: Annotated[str, typer.Option(help="Which of the table, comma-separated; all if not given")] = "",
+    items: Annotated[
+        int, typer.Option(min=1_000, max=1_000_000, help="Of the shop that all is compared with")
+    ] = 10_000,
+    users: Annotated[int, typer.Option(min=10, max=20_000, help="Shoppers with 50 events each")] = 1_000,
+    seconds: Annotated[float, typer.Option(min=1, help="Of one load")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Reference and service in turn, so often; the median counts")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="Slates alone, in about a minute")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the whole report here")] = None,
+    folder: Annotated[Path | None, typer.Option(help="For the data meanwhile; default: the temporary folder")] = None,
+) -> None:
+    """What serving costs: its own stores, a synthetic shop, wrk for the load; nothing of yours is touched."""
+    limit_threads(settings_with().num_threads, default=all_cores())
+    from app.benchmarks.serve import ServeConfig, run_serve
+    from app.benchmarks.slates import Plan
+
+    if quick:
+        config = ServeConfig(items, min(users, 200), ("slates",), Plan(seconds=min(seconds, 4), rounds=1), folder)
+    else:
+        config = ServeConfig(items, users, names_in(rows), Plan(seconds=seconds, rounds=rounds), folder)
+    run_serve(config, json)
 
 
 def names_in(text: str) -> tuple[str, ...]:
