@@ -141,7 +141,7 @@ def train(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="A data folder")],
+    data: Annotated[Path, typer.Option(help="A data folder, or 'sample': the sample shop")],
     protocol: Annotated[Literal["temporal", "loo"], typer.Option(help="time split, or leave the last one out")],
     events: Annotated[str, typer.Option(help="Types to keep, e.g. purchase,click; all if not given")] = "",
     min_value: Annotated[float | None, typer.Option(help="Drop events of a smaller value, e.g. stars below 4")] = None,
@@ -159,7 +159,8 @@ def evaluate(
     ablate: Annotated[
         str,
         typer.Option(
-            help="Instead: parts of the towers switched off in turn: text,loss,history, one variant by its name, or all"
+            help="Instead: parts switched off in turn: fusion (sources, weights, ranker), of the towers text,loss,history, "
+            "one variant by its name, or all"
         ),
     ] = "",
     compare_scenarios: Annotated[
@@ -204,7 +205,7 @@ def evaluate(
         else:
             run_leave_out(settings, data, config, names_in(leave_scenario_out), json)
     elif ablate:
-        run_ablation(settings, data, config, names_in(ablate), json)
+        run_ablation(settings, data, config, names_in(ablate), json, html)
     else:
         run_evaluation(settings, data, config, json, dump, html)
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 
-from app.catalogue.loading import open_shop
-from app.catalogue.sample_shop import generate_sample_shop
 from app.console import progress_bar
 from app.errors import BadData, Invalid
-from app.evaluating import encoder_of, paper, provenance
+from app.evaluating import encoder_of, paper, provenance, read_shop
 from app.learning.dataset import Interactions
 from app.learning.evaluation.evaluate import EvaluateConfig, fit_config, kept_interactions
 from app.learning.evaluation.leave_scenario_out import leave_out
@@ -34,10 +31,6 @@ from app.scenarios.defaults import READY_MADE
 from app.settings import Settings
 from app.types import Json, Progress
 
-if TYPE_CHECKING:
-    from app.catalogue.shop_data import EventfulShop
-
-SAMPLE, SAMPLE_SEED = "sample", 20_260_101
 Study = Callable[[Split, Interactions, Inputs, Progress], dict[str, list[Scores]]]
 
 
@@ -83,11 +76,7 @@ def run_leave_out(
 
 def _run(settings: Settings, data: Path, config: EvaluateConfig, study: Study, control: str, json: Path | None) -> None:
     with progress_bar() as bar:
-        shop: EventfulShop
-        if str(data) == SAMPLE and not data.exists():
-            shop = generate_sample_shop(SAMPLE_SEED, progress=bar.report).data
-        else:
-            shop = open_shop(data, progress=bar.report)
+        shop = read_shop(data, bar.report)
         kept = kept_interactions(shop, config)
         whole = split(kept, config.protocol, config.repeats)
         if config.max_users is not None:

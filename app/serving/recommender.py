@@ -200,7 +200,8 @@ class Recommender:
         )
         degraded = [*state.degraded, *await self._catch_up(state, scenarios)]
         live = await self._live_of(request.model_version)
-        visit = Visit(state, *await self._profile(request, state), dict(zip(names, trends, strict=True)))
+        reads = (live or self.live.current).model is not None
+        visit = Visit(state, *await self._profile(request, state, reads), dict(zip(names, trends, strict=True)))
         if live is None:
             live = self.live.current
         if live.model is None:
@@ -272,12 +273,12 @@ class Recommender:
             return ["catalogue"]
         return []
 
-    async def _profile(self, request: SlateRequest, state: UserState) -> tuple[Float32Array | None, bool]:
-        """The vector of the profile to go by, and whether this shopper may be recognised at all."""
+    async def _profile(self, request: SlateRequest, state: UserState, reads: bool) -> tuple[Float32Array | None, bool]:
+        """The vector of the profile to go by, and whether this shopper may be recognised at all. reads: there is a model to read it."""
         known = [user for user in (request.user, state.profile) if user is not None]
         if not all(user.consent.personalize for user in known):
             return None, False
-        text = user_text(known[0]) if known and self.live.current.model else ""
+        text = user_text(known[0]) if known and reads else ""
         return (await self.profiles.vector(text) if text.strip() else None), True
 
     async def _in_thread(self, work: Callable[[*Args], Result], *args: *Args) -> Result:

@@ -97,6 +97,7 @@ VARIANTS = (
     Variant("history", "transformer", {"decays": ()}),
     Variant("history", "transformer + decayed means"),
 )
+FUSION, ALL = "fusion", "all"  # the fusion is ablated in `fusion_ablation`: nothing is trained again there
 GROUPS = tuple(dict.fromkeys(variant.group for variant in VARIANTS))
 
 
@@ -106,17 +107,12 @@ def ablate(
     """{"withheld_items", "chance_recall@20", "rows": one per variant with "ndcg@10", "cold_recall@20" and the paired difference
     to the default}. wanted: groups, names of variants, or "all".
     Raises Invalid for an unknown one. A variant equal to the default is trained once."""
-    known = {*GROUPS, *(variant.name for variant in VARIANTS), "all"}
-    if unknown := set(wanted) - known:
-        raise Invalid(
-            f"nothing to ablate is called {min(unknown)!r}; there are: {', '.join(sorted(known))}",
-            code="unknown_ablation",
-        )
+    check_wanted(wanted)
     rng = np.random.default_rng(config.training.seed)
     withheld_N = _withheld(data, rng)
     whole = split(data.where(~withheld_N[data.item_E]), config.protocol, config.repeats)
     cold = _cold_split(data, whole, withheld_N, config)
-    chosen = [variant for variant in VARIANTS if {variant.group, variant.name, "all"} & set(wanted)]
+    chosen = [variant for variant in VARIANTS if {variant.group, variant.name, ALL} & set(wanted)]
     judged: dict[str, tuple[Judged, FloatArray]] = {}
     for done, variant in enumerate(chosen):
         progress("ablate", done / len(chosen), f"{variant.group}: {variant.name}")
@@ -139,6 +135,16 @@ def ablate(
         "judged_users": len(whole.users),
         "rows": rows,
     }
+
+
+def check_wanted(wanted: tuple[str, ...]) -> None:
+    """Raises Invalid for a name that is neither a group nor a variant nor "all" or FUSION. To be asked before any data is read."""
+    known = {*GROUPS, *(variant.name for variant in VARIANTS), FUSION, ALL}
+    if unknown := set(wanted) - known:
+        raise Invalid(
+            f"nothing to ablate is called {min(unknown)!r}; there are: {', '.join(sorted(known))}",
+            code="unknown_ablation",
+        )
 
 
 def _withheld(data: Interactions, rng: np.random.Generator) -> BoolArray:

@@ -66,10 +66,7 @@ def evaluate(shop: EventfulShop, encoder: Encoder, config: EvaluateConfig, progr
     """Raises Invalid for an unknown model, BadData when nothing is left to judge."""
     check(config)
     data = kept_interactions(shop, config)
-    whole = split(data, config.protocol, config.repeats)
-    if not len(whole.users):
-        raise BadData("no user has both a past and a future under this split; look at --events and --min-value")
-    judged = whole if config.max_users is None else whole.sampled(config.max_users, config.seed)
+    whole, judged = judged_split(data, config)
     everyone = judged.joined(strangers(data, config.protocol, config.repeats, config.seed))
     new = new_items(data, config.protocol, config.repeats, config.seed)
     wanted = Wanted(
@@ -93,6 +90,14 @@ def check(config: EvaluateConfig) -> None:
     for name in config.models:
         if name not in MODELS:
             raise Invalid(f"unknown model {name!r}; known: {', '.join(MODELS)}", code="unknown_model")
+
+
+def judged_split(data: Interactions, config: EvaluateConfig) -> tuple[Split, Split]:
+    """The whole split, and it with those users alone who are judged. Raises BadData when nothing is left to judge."""
+    whole = split(data, config.protocol, config.repeats)
+    if not len(whole.users):
+        raise BadData("no user has both a past and a future under this split; look at --events and --min-value")
+    return whole, whole if config.max_users is None else whole.sampled(config.max_users, config.seed)
 
 
 def kept_interactions(shop: EventfulShop, config: EvaluateConfig) -> Interactions:

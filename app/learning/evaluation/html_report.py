@@ -1,15 +1,16 @@
-"""The evaluation report as one HTML page that needs nothing else: style and plots stand inside it."""
+"""The evaluation report, and that of the ablations, as one HTML page that needs nothing else: style and plots stand inside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from app.learning.evaluation import plots
+from app.learning.evaluation.fusion_ablation import SHOWN
+from app.learning.evaluation.table import verdict_line
 
 METRICS = (
     "ndcg@10", "hr@10", "recall@10", "recall@20", "recall@50", "precision@10", "f1@10", "mrr@10", "map@10", "coverage@10",
@@ -22,7 +23,17 @@ def html_report(report: Mapping[str, Any]) -> str:
     """report: as `evaluate` gives it, with "command" and "peak_memory_mib"."""
     with plots.style():
         drawn = _plots(report)
-    return _template().render(report=report, metrics=METRICS, slices=SLICES, plots=drawn, ours=plots.OURS)
+    return _template("report").render(report=report, metrics=METRICS, slices=SLICES, plots=drawn, ours=plots.OURS)
+
+
+def ablation_html(report: Mapping[str, Any]) -> str:
+    """report: of the towers, of the fusion (under "fusion") or both, with "command" and "peak_memory_mib"."""
+    fusion, drawn, verdict = report.get("fusion"), {}, ""
+    if fusion:
+        with plots.style():
+            drawn["fusion"] = Markup(plots.fusion_plot(fusion["rows"]))  # noqa: S704  drawn by us
+        verdict = verdict_line(fusion)
+    return _template("ablation").render(report=report, plots=drawn, fusion_metrics=SHOWN, verdict=verdict)
 
 
 def _plots(report: Mapping[str, Any]) -> dict[str, Markup]:
@@ -41,13 +52,13 @@ def _plots(report: Mapping[str, Any]) -> dict[str, Markup]:
     return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704  drawn by us, names are escaped by matplotlib
 
 
-def _template() -> jinja2.Template:
-    source = resources.files("app.learning.evaluation").joinpath("report.html.jinja").read_text("utf-8")
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
+        loader=jinja2.PackageLoader("app.learning.evaluation", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
     environment.filters["figure"] = _figure
-    return environment.from_string(source)
+    return environment.get_template(f"{name}.html.jinja")
 
 
 def _figure(value: Mapping[str, Any] | None, signed: bool = False) -> str:

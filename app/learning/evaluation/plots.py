@@ -101,6 +101,18 @@ def calibration_plot(calibration: Mapping[str, Any]) -> str:
     return _svg(figure)
 
 
+def fusion_plot(rows: Sequence[Mapping[str, Any]], metric: str = MAIN) -> str:
+    """Every way of making a slate with its interval, in the order of the table; the first is what is served."""
+    names = [row["variant"] if row["group"] == row["variant"] else f"{row['group']}: {row['variant']}" for row in rows]
+    places = range(len(rows), 0, -1)
+    figure, axes = _figure(7.0, 0.26 * len(rows) + 0.8)
+    axes.barh(places, [_mean(row, metric) for row in rows], xerr=_errors([row[metric] for row in rows]),
+              color=[OUR_COLOUR, *[PEER_COLOUR] * (len(rows) - 1)], error_kw={"ecolor": LINE_COLOUR, "capsize": 2})  # fmt: skip
+    axes.set_yticks(list(places), names)
+    axes.set_xlabel(f"{metric}, 95 % interval")
+    return _svg(figure)
+
+
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()

@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from app.learning.evaluation.fusion_ablation import ALONE
+from app.learning.evaluation.fusion_ablation import SHOWN as FUSION_SHOWN
 from app.learning.evaluation.transfer_table import transfer_table
 
 SHOWN = ("ndcg@10", "hr@10", "recall@10", "recall@50", "mrr@10", "coverage@10", "novelty@10", "diversity@10")
@@ -93,6 +95,35 @@ def ablation_table(report: Mapping[str, Any]) -> Table:
     return table
 
 
+def fusion_table(report: Mapping[str, Any]) -> Table:
+    title = (
+        f"One snapshot, slates of the same lists; {report['protocol']} split, repeats {report['repeats']}, "
+        f"{report['judged_users']:,} users judged; served by: {report['ordered_by']}"
+    )
+    table = Table("slate", "of", *FUSION_SHOWN, "against the served one", title=title, title_justify="left")
+    group = report["rows"][0]["group"]
+    for row in report["rows"]:
+        if row["group"] != group:
+            table.add_section()
+            group = row["group"]
+        delta = row["against_served"]
+        change = "" if delta["mean"] is None else f"{delta['mean']:+.4f} [{delta['low']:+.4f}, {delta['high']:+.4f}]"
+        cells = (_cell(row[metric], with_interval=metric == MAIN) for metric in FUSION_SHOWN)
+        table.add_row(group, row["variant"], *cells, change)
+    return table
+
+
+def verdict_line(report: Mapping[str, Any]) -> str:
+    """report: of the fusion."""
+    alone = {row["variant"]: row[MAIN] for row in report["rows"] if row["group"] == ALONE}
+    served, best, delta = report["rows"][0][MAIN], alone[report["best_source"]], report["against_best_source"]
+    return (
+        f"beats the best single source with non-overlapping 95 % intervals: {'yes' if report['beats_best_source'] else 'no'} "
+        f"(served {_range(served)}, {report['best_source']} {_range(best)}; difference {delta['mean']:+.4f}, "
+        f"{delta['low']:+.4f} to {delta['high']:+.4f})"
+    )
+
+
 def difference_lines(report: Mapping[str, Any]) -> list[str]:
     lines = [f"{name} was left out: {reason}" for name, reason in report["skipped"].items()]
     for name, of in report.get("differences", {}).items():
@@ -136,3 +167,7 @@ def _cell(value: Mapping[str, float | None] | None, with_interval: bool = False)
         return ""
     text = f"{value['mean']:.4f}"
     return f"{text} [{value['low']:.4f}, {value['high']:.4f}]" if with_interval else text
+
+
+def _range(value: Mapping[str, float]) -> str:
+    return f"{value['mean']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 import redis
 
-from app.catalogue.item import Item
+from app.catalogue.item import Item, User
+from app.catalogue.shop_data import ShopData
 from app.errors import Conflict, Gone, Invalid, NotFound
 from app.feedback.state import HistoryEntry, UserState
 from app.retrieval.snapshot import Snapshot
@@ -19,6 +20,8 @@ from app.serving.ordering import RankedItems
 from app.serving.preview import Previews
 from app.serving.slate import Slate, SlateRequest
 from app.stores.postgres.impressions import PostgresImpressions
+from app.stores.postgres.shop_data import PostgresShopData
+from app.types import no_progress
 from tests.integration.serving.conftest import BY_TASTE, NOW, Process, Shop, make_items
 
 ALL = {item.item_id for item in make_items()}
@@ -297,6 +300,25 @@ async def test_a_version_that_is_not_live_can_be_looked_at(
     with pytest.raises(NotFound) as caught:
         await serving.recommender.recommend(replace(request, model_version="v9"), "key")
     assert caught.value.code == "model_not_found"
+
+
+async def test_a_preview_reads_profiles_where_no_model_is_live(
+    empty_shop: Shop, shop: ShopData, trained: Snapshot
+) -> None:
+    await PostgresShopData(empty_shop.engine).load(shop, no_progress)
+    await empty_shop.publish(trained, "v1")
+    await empty_shop.scenarios.put(BY_TASTE)
+    async with empty_shop.process() as process:
+
+        async def shown(text: str, version: str | None) -> Slate:
+            profile = User("", text=text)
+            return await process.recommender.recommend(
+                SlateRequest(BY_TASTE.name, n=5, user=profile, model_version=version)
+            )
+
+        for text, kind in (("I like fishing on rivers and at sea.", "fish"), ("I love cooking at home.", "cook")):
+            assert {item_id.split("-")[0] for item_id in ids(await shown(text, "v1"))} == {kind}
+        assert (await shown("I love cooking at home.", None)).degraded == ("model",)
 
 
 async def test_few_previews_are_kept_and_none_for_long(serving: Process, open_shop: Shop, trained: Snapshot) -> None:
