@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     max_bridged_events: int = Field(
         200_000, ge=0, description="Events kept in Redis while PostgreSQL is away before 503; 0: none"
     )
+    pseudonym_secret: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Stores see pseudonyms in place of user and session ids; changing it makes all of them strangers; empty: ids as they are",
+    )
     event_retention_days: int = Field(0, ge=0, le=36_500, description="Events are kept so many days; 0: for ever")
     impression_retention_days: int = Field(
         0, ge=0, le=36_500, description="Impressions are kept so many days; 0: for ever"

@@ -29,6 +29,7 @@ from app.errors import BadSettings, Conflict
 from app.processes import Child
 from app.settings import Settings, put_into_environment
 from app.types import Progress, utc_now
+from app.wiring.pseudonyms import outer_catalogue
 from app.wiring.servers import StoreServers, use_servers
 from app.wiring.stores import open_stores
 
@@ -185,7 +186,7 @@ def wait_for_api(api: Child, settings: Settings, version: str | None) -> None:
 async def show_welcome(settings: Settings) -> None:
     async with open_stores(settings) as stores:
         key = await first_admin_key(stores.keys, settings)
-        users = await stores.catalogue.list_users(after=None, limit=1)
+        users = await outer_catalogue(settings, stores.catalogue).list_users(after=None, limit=1)
     if key is not None:
         console.print(f"\nAdmin key, shown this once: [bold]{escape(key)}[/]")
     shopper = f"&user_id={quote(users[0].user_id, safe='')}" if users else ""

@@ -47,7 +47,11 @@ class CatalogueStore(Protocol):
 
     async def delete_user(self, user_id: str) -> bool: ...
 
-    async def list_users(self, *, after: str | None, limit: int, query: str | None = None) -> list[User]: ...
+    async def list_users(
+        self, *, after: str | None, limit: int, query: str | None = None, whole_id: str | None = None
+    ) -> list[User]:
+        """Users with id > after in byte order of the id; `query` matches the id, text or occupation, ignoring case. whole_id: the id
+        that counts as a match in place of one that holds `query`."""
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,19 @@ class Merger:
 
     async def merge(self, guest: Guest, user_id: str) -> Merged:
         """The next slate of the account knows it all. Raises Invalid("merge_into_itself"), Unavailable."""
-        if guest.user_id == user_id:
-            raise Invalid(
-                f"{user_id[:100]!r} cannot be merged into itself", code="merge_into_itself", loc=("from_user_id",)
-            )
+        check_two(guest, user_id)
         merged = await self._store.merge(guest, user_id)
         await self._live.forget(user_id=guest.user_id, session_id=guest.session_id)
         await self._live.forget(user_id=user_id)
         return merged
+
+
+def check_two(guest: Guest, user_id: str) -> None:
+    """Raises Invalid("merge_into_itself")."""
+    if guest.user_id == user_id:
+        raise Invalid(
+            f"{user_id[:100]!r} cannot be merged into itself", code="merge_into_itself", loc=("from_user_id",)
+        )
 
 
 def joined(account: User, guest: User) -> User:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from app.access.key_ring import KeyRing
 from app.access.key_use import KeyUse
@@ -16,6 +17,15 @@ from app.feedback.intake import FeedbackIntake
 from app.feedback.merging import Merger
 from app.privacy.erasure import Eraser
 from app.privacy.exporting import Exporter
+from app.privacy.pseudonymous import (
+    PseudonymousEraser,
+    PseudonymousExporter,
+    PseudonymousIntake,
+    PseudonymousLiveState,
+    PseudonymousMerger,
+    PseudonymousRecommender,
+    PseudonymousTaste,
+)
 from app.privacy.taste import TasteReader
 from app.release.checked import CheckedVersions
 from app.retrieval.sources import SOURCE_NAMES
@@ -33,6 +43,7 @@ from app.stores.redis.lists import RedisLists
 from app.stores.redis.rate_limits import RedisTokenBank
 from app.wiring.encoding import artifacts_of, check_of, open_encoder
 from app.wiring.live_state import make_bridge, open_live_state
+from app.wiring.pseudonyms import outer_catalogue, pseudonyms_of
 from app.wiring.stores import open_stores, redis_url_of
 
 BEAT_SECONDS = 1.0
@@ -107,11 +118,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 redis=await live_state.is_reachable(),
             )
 
-        yield Services(
+        merger = Merger(stores.merges, live_state)
+        services = Services(
             settings=settings,
             catalogue=stores.catalogue,
             intake=intake,
-            merger=Merger(stores.merges, live_state),
+            merger=merger,
             eraser=eraser,
             exporter=exporter,
             taste=taste,
@@ -124,4 +136,20 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             key_use=key_use,
             rate_limiter=RateLimiter(bank, settings.rate_limit_per_minute),
             health=health,
+        )
+        ids = pseudonyms_of(settings)
+        yield (
+            services
+            if ids is None
+            else replace(
+                services,
+                catalogue=outer_catalogue(settings, stores.catalogue),
+                intake=PseudonymousIntake(intake, ids),
+                merger=PseudonymousMerger(merger, ids),
+                live_state=PseudonymousLiveState(live_state, ids),
+                recommender=PseudonymousRecommender(recommender, ids),
+                eraser=PseudonymousEraser(eraser, ids),
+                exporter=PseudonymousExporter(exporter, ids),
+                taste=PseudonymousTaste(taste, ids),
+            )
         )

@@ -34,11 +34,12 @@ from app.stores.postgres.secrets import PostgresSecrets
 from app.stores.postgres.shop_data import PostgresShopData
 from app.stores.postgres.text_vectors import PostgresTextVectors
 from app.stores.postgres.versions import PostgresVersions
+from app.wiring.pseudonyms import outer_shop_data
 
 
 @dataclass(frozen=True)
 class Stores:
-    """Everything kept in Postgres."""
+    """Everything kept in Postgres. shop_data takes and gives the storefront's ids, the others what is stored: see `pseudonyms`."""
 
     engine: AsyncEngine
     pulse: Pulse
@@ -69,7 +70,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
             engine=engine,
             pulse=pulse,
             catalogue=PostgresCatalogue(engine),
-            shop_data=PostgresShopData(engine),
+            shop_data=outer_shop_data(settings, PostgresShopData(engine)),
             events=PostgresEvents(engine),
             scenarios=PostgresScenarios(engine),
             jobs=PostgresJobs(engine),

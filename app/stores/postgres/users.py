@@ -49,14 +49,16 @@ class PostgresUsers:
             gone = await connection.execute(delete(users).where(users.c.user_id == user_id, users.c.described))
             return gone.rowcount > 0
 
-    async def list_users(self, *, after: str | None, limit: int, query: str | None = None) -> list[User]:
-        """In byte order of the id; `query` matches the id, text or occupation, ignoring case."""
+    async def list_users(
+        self, *, after: str | None, limit: int, query: str | None = None, whole_id: str | None = None
+    ) -> list[User]:
         wanted = select(*COLUMNS).where(users.c.described).order_by(users.c.user_id).limit(limit)
         if after is not None:
             wanted = wanted.where(users.c.user_id > after)
         if query:
-            fields = (users.c.text, users.c.occupation, collate(users.c.user_id, "default"))
-            wanted = wanted.where(or_(*(field.icontains(query, autoescape=True) for field in fields)))
+            words = [field.icontains(query, autoescape=True) for field in (users.c.text, users.c.occupation)]
+            part_of_id = collate(users.c.user_id, "default").icontains(query, autoescape=True)
+            wanted = wanted.where(or_(*words, part_of_id if whole_id is None else users.c.user_id == whole_id))
         async with begin(self._engine) as connection:
             return [to_user(row) for row in await connection.execute(wanted)]
 
