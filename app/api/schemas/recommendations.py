@@ -233,7 +233,7 @@ class EvidenceView(View):
     source: str | None = None
     attribute: str | None = Field(None, description="brand, category, tag, price or attributes.<name>")
     value: str | None = Field(None, description="Of `attribute`")
-    words: str | None = Field(None, description="Of profile and query: the words that carried it")
+    words: str | None = Field(None, description="Of query: the words it was searched by")
     rule: str | None = None
 
 

@@ -13,16 +13,17 @@ from app.features.users import HISTORY_LENGTH, KINDS, STRENGTH
 from app.serving.live import LiveSnapshot
 from app.serving.rules import Asked
 
-CauseKind = Literal["history", "context", "taste", "profile"]
+CauseKind = Literal["history", "context", "taste", "profile", "query"]
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """item_id, event: of history and context; event is the strongest one, "" where the item is only looked at."""
+    """item_id, event: of history and context; event is the strongest one, "" where the item is only looked at. words: of a query."""
 
     kind: CauseKind
     item_id: str = ""
     event: str = ""
+    words: str = ""
 
 
 def item_causes(asked: Asked, live: LiveSnapshot) -> list[Cause]:
@@ -41,16 +42,21 @@ def item_causes(asked: Asked, live: LiveSnapshot) -> list[Cause]:
 
 
 def other_causes(asked: Asked, items: Sequence[Cause]) -> list[Cause]:
-    """The history as a whole where it is more than one item, and the profile."""
-    past = [cause for cause in items if cause.event]
+    """The history as a whole where it is more than one item, the profile, and the words asked with."""
+    past, words = [cause for cause in items if cause.event], asked.words
     whole = [Cause("taste")] if len(past) > 1 else []
-    return whole + ([Cause("profile")] if asked.profile_T is not None else [])
+    profile = [Cause("profile")] if asked.profile_T is not None else []
+    query = [Cause("query", words=words.interpretation.text)] if words and words.vector_T is not None else []
+    return [*whole, *profile, *query]
 
 
 def without(asked: Asked, cause: Cause) -> Asked:
-    """The same request as if the cause had never been. What is bought stays bought: rules of the slate are not undone."""
+    """The same request as if the cause had never been. What is bought stays bought, and what the words of a query demand or forbid is kept:
+    rules of the slate are not undone."""
     if cause.kind == "profile":
         return replace(asked, profile_T=None)
+    if cause.kind == "query":
+        return replace(asked, words=replace(asked.words, vector_T=None) if asked.words else None)
     if cause.kind == "taste":
         return replace(asked, state=replace(asked.state, history=()))
     history = tuple(entry for entry in asked.state.history if entry.item_id != cause.item_id)

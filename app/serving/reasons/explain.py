@@ -64,10 +64,12 @@ def _add_causes(
     share_XK = shares_of_causes(asked, live, allowed_R, ranking, rows_K, causes, num)
     for k, row in enumerate(rows_K.tolist()):
         evidence = [
-            Evidence(cause.kind, share, item_id=cause.item_id or None, event=cause.event or None)
+            Evidence(
+                cause.kind, share, item_id=cause.item_id or None, event=cause.event or None, words=cause.words or None
+            )
             for cause, share in zip(causes, share_XK[:, k].round(4).tolist(), strict=True)
         ]
-        for kinds in (("history", "context"), ("taste",), ("profile",)):
+        for kinds in (("history", "context"), ("taste",), ("profile",), ("query",)):
             found[row] += _strongest([e for e in evidence if e.kind in kinds])
 
 

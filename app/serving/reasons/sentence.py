@@ -74,7 +74,7 @@ def leading(evidence: Sequence[Evidence], item_id: str = "") -> Evidence | None:
     rule = next((e for e in evidence if e.kind == "rule" and e.share == 1.0), None)
     if rule is not None:
         return rule
-    one = _strongest(evidence, "history", "context", "profile")
+    one = _strongest(evidence, "history", "context", "profile", "query")
     taste = _strongest(evidence, "taste")
     crowd = max((e for e in evidence if e.source in CROWD), key=lambda e: e.share, default=None)
     if taste is not None and (one is None or not (one.item_id == item_id or _stands_out(one, evidence))):

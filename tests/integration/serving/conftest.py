@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.access.key_ring import KeyRing
 from app.catalogue.item import Item
 from app.catalogue.records import frame_of
+from app.catalogue.sample_shop import SampleShop, generate_sample_shop
 from app.catalogue.shop_data import EVENT_SCHEMA, USER_SCHEMA, ShopData
 from app.encoding.encoder import Encoder
 from app.feedback.event import Event, Impression
@@ -38,7 +39,7 @@ from app.scenarios.defaults import READY_MADE
 from app.scenarios.registry import ScenarioRegistry
 from app.scenarios.scenario import Scenario
 from app.serving.follower import Follower
-from app.serving.live import Live
+from app.serving.live import Live, LiveSnapshot, ServingState
 from app.serving.paging.lists import Lists
 from app.serving.paging.seal import Seal
 from app.serving.preview import Previews
@@ -123,6 +124,23 @@ def trained(shop: ShopData, encoder: Encoder) -> Snapshot:
     Trainer(data, inputs, towers, training).run(no_progress)
     config = FitConfig(training=training, encoder_key=encoder.key, catalogue_revision=1)
     return extend(towers, data, inputs, config, Choices(epochs=2), no_progress)
+
+
+@pytest.fixture(scope="session")
+def sample_shop() -> SampleShop:
+    """A small one."""
+    return generate_sample_shop(5, num_items=240, num_users=240)
+
+
+@pytest.fixture(scope="session")
+def sample_live(sample_shop: SampleShop, encoder: Encoder) -> LiveSnapshot:
+    """Towers and sources really trained on `sample_shop`."""
+    data = interactions(sample_shop.data)
+    inputs = encode_inputs(sample_shop.data, data, encoder, no_progress, READY_MADE)
+    torch.manual_seed(3)
+    config = FitConfig(training=TrainingConfig(epochs=2, seed=3), encoder_key=encoder.key)
+    snapshot = extend(Towers(tower_config(data, inputs)), data, inputs, config, Choices(4), no_progress)
+    return ServingState.with_model(encoder, snapshot, list(READY_MADE.values()), {}).current
 
 
 @dataclass

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.catalogue.item import Consent, Item, User
 from app.feedback.state import UserState
 from app.language.reason_texts import texts_for
+from app.scenarios.scenario import Scenario
 from app.serving.reasons.reason import Evidence
 from app.serving.slate import Slate, SlateRequest
 from tests.integration.serving.conftest import Process
@@ -76,6 +79,39 @@ async def test_a_profile_in_words_is_a_reason(serving: Process) -> None:
     slate = await reasons(serving, "by_taste", user=User("", text="Fishing at sea is all I like."))
     assert "profile" in kinds(slate)
     assert "history" not in kinds(slate)
+
+
+async def test_words_asked_with_are_the_reason_of_what_they_carried(serving: Process) -> None:
+    serving.shoppers.states["anna"] = UserState(history=did("fish-rod-1", "fish-reel-2"))
+    slate = await reasons(serving, query="a sharp knife for cooks under 40")
+    assert slate.items[0].item_id.startswith("cook-knife")
+    first = slate.items[0].reason
+    assert first
+    assert first.text == "Matches your search: a sharp knife for cooks"
+    assert (first.evidence[0].kind, first.evidence[0].words) == ("query", "a sharp knife for cooks")
+    assert first.evidence[0].share > 0.5
+    chinese = await reasons(serving, query="a sharp knife for cooks under 40", context={"locale": "zh"})
+    assert chinese.items[0].reason
+    assert chinese.items[0].reason.text == "符合您的搜索：a sharp knife for cooks"
+    only_demands = await reasons(serving, query="under 40")
+    assert "query" not in kinds(only_demands)
+
+
+async def test_the_share_of_a_query_is_what_the_score_is_short_of_without_it(serving: Process) -> None:
+    await serving.scenarios.put(Scenario("words", "Search.", {"query": 1.0}, n=5))
+    by_words = evidence(await reasons(serving, "words", user_id=None, query="whisk", n=5))
+    assert [e.share for e in by_words if e.kind == "query"] == [1.0] * 5
+    await serving.scenarios.put(Scenario("asked", "Search.", {"query": 2.0, "popular": 1.0}, n=10))
+    slate = await reasons(serving, "asked", user_id=None, query="whisk", n=64)
+    without = await reasons(serving, "asked", user_id=None, n=64)
+    score_of = {item.item_id: item.score for item in without.items if item.sources == ("popular",)}
+    both = [item for item in slate.items if {*item.sources} == {"query", "popular"} and item.item_id in score_of]
+    assert both
+    for item in both:
+        told = next((e.share for e in item.reason.evidence if e.kind == "query"), 0.0) if item.reason else 0.0
+        assert told == pytest.approx(
+            max(0.0, 1 - score_of[item.item_id] / item.score), abs=0.011
+        )  # below 0.01: not told
 
 
 async def test_the_language_is_that_of_the_request_then_of_the_user(serving: Process) -> None:
