@@ -59,12 +59,14 @@ async def on_framework_error(request: Request, error: Exception) -> Response:
 
 
 def _allowed_methods(request: Request) -> Sequence[str]:
-    """All methods of the path: the router itself names only those of the first route that matches."""
-    document: dict[str, Any] = request.app.openapi()
-    found = {
-        method.upper()
-        for template, operations in document["paths"].items()
-        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), request.scope["path"])
-        for method in operations
-    }
+    """All methods of the path: the router itself names only those of the first route that matches. A path that stands in the document as
+    it is (/v1/admin/models/rollback) is not taken for an id."""
+    paths: dict[str, Any] = request.app.openapi()["paths"]
+    path = request.scope["path"]
+    templates = [path] if path in paths else [template for template in paths if is_like(template, path)]
+    found = {method.upper() for template in templates for method in paths[template]}
     return sorted(found | {"HEAD"} if "GET" in found else found)
+
+
+def is_like(template: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path) is not None

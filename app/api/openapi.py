@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from app.api.links import links_of
 from app.api.operation import SECURITY_SCHEME
 from app.api.schemas.fields import PatchBody, View
 from app.api.schemas.operations import Problem
@@ -69,6 +70,8 @@ def build_document(app: FastAPI) -> dict[str, Any]:
     for operation in operations:
         for status, response in operation["responses"].items():
             response["headers"] = _headers(status)
+            if links := links_of(operation["operationId"], int(status)):
+                response["links"] = links
         for part in (operation.get("requestBody", {}), *operation["responses"].values()):
             for content in part.get("content", {}).values():
                 _copy_example(content, schemas)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from app.access.keys import Scope
 from app.api.auth import RequireScope
 from app.api.json_body import JSON
+from app.api.parameters import refuse_repeated
 from app.api.problems import MEDIA_TYPE
 
 SECURITY_SCHEME = "key"
@@ -63,7 +64,10 @@ def operation(
         "status_code": status,
         "response_model": returns,
         "response_description": HTTPStatus(status).phrase,
-        "dependencies": [Depends(RequireScope(scope))] if scope else [],
+        "dependencies": [
+            *([Depends(RequireScope(scope))] if scope else []),
+            *([Depends(refuse_repeated)] if has_input and not bodies else []),
+        ],
         "responses": {at: problem_response(at, codes[at]) for at in sorted(codes)},
         "openapi_extra": document,
     }

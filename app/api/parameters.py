@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections import Counter
+from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Request
 from pydantic import Field
 
+from app.api.problems import FieldError, unprocessable
 from app.api.schemas import fields
 from app.api.schemas.fields import PathId
 from app.errors import Invalid
@@ -39,3 +41,21 @@ def check_same_id(given: str | None, in_path: str, name: str) -> None:
     """A body may repeat the id of its path, and nothing else."""
     if given is not None and given != in_path:
         raise Invalid(f"the body says {given[:60]!r}, the path {in_path[:60]!r}", code="id_mismatch", loc=(name,))
+
+
+async def refuse_repeated(request: Request) -> None:
+    """A parameter that is no list and is given twice is an error, not a choice of the parser, like a key of a JSON object."""
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    repeated = [name for name, times in given.items() if times > 1 and not is_list(request, name)]
+    if repeated:
+        raise unprocessable(
+            [FieldError((name,), "repeated", "given more than once; give it once") for name in repeated]
+        )
+
+
+def is_list(request: Request, name: str) -> bool:
+    """Or unknown: then somebody else says so."""
+    route: Any = request.scope["route"]
+    operation = request.app.openapi()["paths"][route.path][request.scope["method"].lower()]
+    schemas = [parameter["schema"] for parameter in operation.get("parameters", ()) if parameter["name"] == name]
+    return all("array" in str(schema) for schema in schemas)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 DIGITS = {"零": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
 UNITS = {"十": 10, "百": 100, "千": 1_000, "万": 10_000}
-# One pattern for both scripts; an amount in words has at most eight characters.
-PATTERN = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?:k\b|万|千|百)?|[一二两三四五六七八九十百千万零]{1,8}"
+# One pattern for both scripts; an amount in words has at most eight characters. It begins where a run of digits begins and is bounded, or a
+# query of a thousand digits would be tried at every place in every length.
+_DIGITS = r"\d{1,15}(?:\.\d{1,4})?"
+PATTERN = (
+    rf"(?<!\d)(?:\d{{1,3}}(?:,\d{{3}}){{1,4}}(?:\.\d{{1,4}})?|{_DIGITS})(?:k\b|万|千|百)?"
+    r"|[一二两三四五六七八九十百千万零]{1,8}"
+)
 
 
 def number_of(text: str) -> float | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from app.errors import BadArtifact, Conflict
+from app.errors import BadArtifact, Conflict, Unavailable
+from app.patience import within
 from app.release.version import ModelVersion, VersionStore
 
+CHECK_SECONDS = 60.0  # reads every file of the version once
 Check = Callable[[str], None]
 
 
@@ -24,10 +26,14 @@ class CheckedVersions:
         self.rollback = versions.rollback
 
     async def activate(self, version: str, *, force: bool = False) -> ModelVersion:
-        """Raises Conflict("artifact_broken") besides what the store raises; `force` is about the gate, not about this."""
+        """Raises Conflict("artifact_broken") and Unavailable besides what the store raises; `force` is about the gate, not about this."""
         if await self._versions.get(version) is not None:
             try:
-                await asyncio.to_thread(self._check, version)
+                await within(asyncio.to_thread(self._check, version), CHECK_SECONDS)
+            except TimeoutError as error:
+                raise Unavailable(
+                    "the artifact store does not answer; the live model goes on", code="store_unavailable"
+                ) from error
             except BadArtifact as error:
                 raise Conflict(f"{error.detail}; train a new version", code="artifact_broken") from error
         return await self._versions.activate(version, force=force)

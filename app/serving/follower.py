@@ -24,6 +24,9 @@ from app.serving.live import KnownVectors, Live, ServingState
 
 INTERVAL_SECONDS = 0.5
 RETRY_SECONDS = 5.0  # before a model that could not be loaded, or a text that could not be encoded, is tried again
+FIRST_MODEL_SECONDS = (
+    60.0  # a start waits no longer for an artifact store that hangs; slates are fallbacks until it answers
+)
 CATALOGUE_RETRY_SECONDS = 1.0  # how long requests leave a database alone that did not answer one of them
 logger = structlog.get_logger(__name__)
 
@@ -102,7 +105,7 @@ class Follower:
         if self._swap is None or self._swap.done():
             self._swap = asyncio.create_task(self._step("models", seen.models, self._follow_models))
         if not self._tasks:  # starting: the first slate should come from the model
-            await self._swap
+            await asyncio.wait([self._swap], timeout=FIRST_MODEL_SECONDS)
         await self._step("catalogue", seen.catalogue, lambda: self.catch_up(seen.catalogue))
 
     async def catch_up(self, revision: int) -> None:

@@ -59,12 +59,13 @@ class Site:
             "OMP_NUM_THREADS": "1",
         } | self._environment  # fmt: skip
 
-    def start_api(self, place: int = 0) -> None:
+    def start_api(self, place: int = 0, **more: str) -> None:
+        """more: environment of this process alone."""
         descriptor = self._listener.fileno()
         with (self.folder / f"api-{place}.log").open("ab") as log:
             self.api[place] = subprocess.Popen(
                 [sys.executable, "-m", "app.api_process", str(descriptor)],
-                env=self.environment(), cwd=self.folder, stdout=log, stderr=log, pass_fds=[descriptor],
+                env=self.environment() | more, cwd=self.folder, stdout=log, stderr=log, pass_fds=[descriptor],
             )  # fmt: skip
 
     def start_worker(self) -> None:

@@ -1,5 +1,7 @@
 """Queries as shoppers write them, in English and Chinese, and what they ask for."""
 
+import time
+
 import pytest
 
 from app.language.interpret import interpret
@@ -139,3 +141,13 @@ def test_the_longest_name_wins_and_a_word_inside_a_word_is_none() -> None:
 )
 def test_anything_can_be_interpreted(query: str) -> None:
     interpret(query, NAMES)
+
+
+@pytest.mark.parametrize(
+    "piece", ["0", "9 ", "1.", "0,", "$", "五十", "百", "not ", "under ", "between 1 and ", "0-", "不"]
+)
+def test_no_query_of_the_longest_length_holds_a_thread(piece: str) -> None:
+    """The bound is a hundred times what the slowest takes, and a tenth of what a digit more in every place once cost."""
+    begin = time.perf_counter()
+    interpret((piece * 1_000)[:1_000], NAMES)
+    assert time.perf_counter() - begin < 2.0
