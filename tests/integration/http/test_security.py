@@ -16,7 +16,7 @@ import pytest
 from app.access.keys import SCOPES
 from app.main import create_app
 from tests.conftest import Servers, database_named, run_sql
-from tests.integration.http.conftest import Service, is_problem, start_service
+from tests.integration.http.conftest import ADMIN_KEY, Service, is_problem, start_service
 
 METHODS = ("get", "put", "post", "patch", "delete")
 PROTECTED = [
@@ -102,6 +102,22 @@ def test_a_key_over_its_rate_waits_and_the_others_do_not(service: Service, admin
     assert admin.get("/v1/items?limit=1").status_code == 200
     listed = {key["id"]: key for key in admin.get("/v1/admin/keys?limit=1000").json()["keys"]}
     assert listed[created.json()["id"]]["rate_limit_per_minute"] == 3
+
+
+def test_no_key_is_ever_logged(service: Service, admin: httpx.Client) -> None:
+    """Neither the admin's, nor a made one, nor what somebody took for one, wherever it stood."""
+    made = admin.post("/v1/admin/keys", json={"name": "quiet", "scopes": ["catalog"]}).json()["key"]
+    wrong = "dsk_" + "Z" * 43
+    for key in (ADMIN_KEY, made, wrong):
+        for header in (f"Bearer {key}", f"bearer  {key}", f"Basic {key}", key, f"Bearer {key} {key}"):
+            httpx.get(f"{service.url}/v1/items", headers={"Authorization": header})
+        httpx.get(f"{service.url}/v1/items", params={"api_key": key})
+        httpx.post(f"{service.url}/v1/items", content=key.encode(), headers={"Authorization": f"Bearer {key}"})
+    assert admin.get("/v1/admin/keys").status_code == 200
+    text = service.log.read_text()
+    assert "duration_ms" in text, "requests are logged"
+    for key in (ADMIN_KEY, made, wrong):
+        assert key not in text
 
 
 def test_filters_that_cost_too_much_are_refused(admin: httpx.Client) -> None:
