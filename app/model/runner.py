@@ -77,23 +77,20 @@ class TowerRunner:
         lengths_B = visible_BL.sum(1)
         gap_BL = np.zeros(users.ages_BL.shape, np.float32)
         gap_BL[:, 1:] = np.where(visible_BL[:, 1:], users.ages_BL[:, :-1] - users.ages_BL[:, 1:], 0.0)
-        B, L = users.history_BL.shape
-        each_B = np.arange(B)
-        recency_BP = np.zeros((B, L + 1), np.float32)
-        recency_BP[each_B, lengths_B] = np.where(
-            lengths_B > 0, users.ages_BL[each_B, np.maximum(lengths_B - 1, 0)], 0.0
-        )
+        newest_B = users.ages_BL[np.arange(len(users)), np.maximum(lengths_B - 1, 0)]
+        recency_B = np.where(lengths_B > 0, newest_B, 0.0).astype(np.float32)
         tower = self.towers.user if own is None else self._separate[own]
-        out_BPD = tower(
+        out_B1D = tower(
             torch.from_numpy(item_BLD),
             torch.from_numpy(users.kinds_BL),
             torch.from_numpy(gap_BL),
             torch.from_numpy(visible_BL),
-            torch.from_numpy(recency_BP),
+            torch.from_numpy(recency_B)[:, None],
             torch.from_numpy(users.profile_BT),
-            torch.from_numpy(scenario_BD)[:, None].expand(-1, L + 1, -1),
+            torch.from_numpy(scenario_BD)[:, None],
+            torch.from_numpy(lengths_B),
         )
-        vectors: Float32Array = out_BPD.numpy()[each_B, lengths_B]
+        vectors: Float32Array = out_B1D.numpy()[:, 0]
         return vectors
 
 

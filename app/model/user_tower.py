@@ -40,7 +40,8 @@ class Block(nn.Module):
         )
         self.distance = nn.Parameter(torch.zeros(config.heads, config.length + 1))
 
-    def forward(self, x_BPD: Tensor, visible_BP: Tensor) -> Tensor:
+    def forward(self, x_BPD: Tensor, visible_BP: Tensor, at_B: Tensor | None = None) -> Tensor:
+        """[B, P, D], or [B, 1, D] of the one position of each user."""
         B, P, D = x_BPD.shape
         q, k, v = self.qkv(self.norm1(x_BPD)).view(B, P, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         steps = torch.arange(P, device=x_BPD.device)
@@ -48,14 +49,14 @@ class Block(nn.Module):
         bias_1HPP = self.distance[:, back_PP.clamp(0, self.distance.shape[1] - 1)][None]
         mask_B1PP = (back_PP >= 0)[None, None] & visible_BP[:, None, None, :]
         mask_B1PP = mask_B1PP | torch.eye(P, dtype=torch.bool, device=x_BPD.device)  # a padded row sees itself: no NaN
+        bias_BHPP = bias_1HPP.masked_fill(~mask_B1PP, -math.inf)
+        if at_B is not None:
+            each_B = torch.arange(B, device=x_BPD.device)
+            x_BPD, q, bias_BHPP = x_BPD[each_B, at_B, None], q[each_B, :, at_B, None], bias_BHPP[each_B, :, at_B, None]
         attended = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=bias_1HPP.masked_fill(~mask_B1PP, -math.inf),
-            dropout_p=self.dropout if self.training else 0.0,
+            q, k, v, attn_mask=bias_BHPP, dropout_p=self.dropout if self.training else 0.0
         )
-        x_BPD = x_BPD + self.out(attended.transpose(1, 2).reshape(B, P, D))
+        x_BPD = x_BPD + self.out(attended.transpose(1, 2).reshape(x_BPD.shape))
         out: Tensor = x_BPD + self.feed(self.norm2(x_BPD))
         return out
 
@@ -84,27 +85,27 @@ class UserTower(nn.Module):
 
     def forward(
         self, item_BLD: Tensor, kind_BL: Tensor, gap_BL: Tensor, visible_BL: Tensor, recency_BP: Tensor,
-        profile_BT: Tensor, scenario_BPD: Tensor,
+        profile_BT: Tensor, scenario_BPD: Tensor, at_B: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Unit vectors float32 [B, P, D], P = L + 1: row p predicts what follows the first p events.
 
         item_BLD: vectors of the events, oldest first. gap_BL: hours since the event before. visible_BL: False for padding, on the right.
         recency_BP: hours from the last event before the prediction to the prediction. scenario_BPD: from `scenario`, of the
-        prediction at each position.
+        prediction at each position. at_B: the one position of each user that is wanted; then P = 1 in all of these and in what is
+        returned, and most of the work is left out.
         """
         B, L, D = item_BLD.shape
         start_B1D = self.start.expand(B, 1, D)
         events_BLD = item_BLD + self.kind(kind_BL) + self.gap(gap_bucket(gap_BL))
         x_BPD = self.dropout(torch.cat([start_B1D, events_BLD], 1))
+        P = L + 1 if at_B is None else 1
         if not self.blocks:
-            x_BPD = start_B1D.expand(B, L + 1, D)
+            x_BPD = start_B1D.expand(B, P, D)
         visible_BP = torch.cat([visible_BL.new_ones(B, 1), visible_BL], 1)
-        for block in self.blocks:
-            x_BPD = block(x_BPD, visible_BP)
-        means_BPD = [self._decayed_mean(item_BLD, visible_BL, decay) for decay in self.config.decays]
-        profile_BPD = (
-            self.profile(profile_BT)[:, None].expand(B, L + 1, D) * (profile_BT.abs().sum(-1) > 0)[:, None, None]
-        )
+        for place, block in enumerate(self.blocks, start=1):
+            x_BPD = block(x_BPD, visible_BP, at_B if place == len(self.blocks) else None)
+        means_BPD = [self._decayed_mean(item_BLD, visible_BL, decay, at_B) for decay in self.config.decays]
+        profile_BPD = self.profile(profile_BT)[:, None].expand(B, P, D) * (profile_BT.abs().sum(-1) > 0)[:, None, None]
         recency_BPD = self.recency(gap_bucket(recency_BP))
         user_BPD = self.mix(torch.cat([x_BPD, *means_BPD, profile_BPD, scenario_BPD, recency_BPD], -1))
         user_BPD = user_BPD + x_BPD + sum(share * mean for share, mean in zip(self.mean_share, means_BPD, strict=True))
@@ -112,11 +113,12 @@ class UserTower(nn.Module):
             user_BPD = self.adapter(user_BPD, scenario_BPD)
         return F.normalize(self.norm(user_BPD), dim=-1)
 
-    def _decayed_mean(self, item_BLD: Tensor, visible_BL: Tensor, decay: float) -> Tensor:
-        """[B, L + 1, D]: row p is the mean of the first p items, each weighing `decay` times the next newer one."""
+    def _decayed_mean(self, item_BLD: Tensor, visible_BL: Tensor, decay: float, at_B: Tensor | None) -> Tensor:
+        """[B, L + 1, D]: row p is the mean of the first p items, each weighing `decay` times the next newer one. With at_B: [B, 1, D]."""
         L = item_BLD.shape[1]
         steps = torch.arange(L + 1, device=item_BLD.device)
         back_PL = steps[:, None] - 1 - steps[None, :L]
         weight_PL = torch.where(back_PL >= 0, decay ** back_PL.clamp(min=0), 0.0).to(item_BLD.dtype)
         weight_PL = weight_PL / weight_PL.sum(-1, keepdim=True).clamp(min=1e-6)
-        return torch.matmul(weight_PL, item_BLD * visible_BL[..., None])
+        weights = weight_PL if at_B is None else weight_PL[at_B][:, None]
+        return torch.matmul(weights, item_BLD * visible_BL[..., None])

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.retrieval.candidates import Candidates, Ranked
 from app.scenarios.scenario import Weight
-from app.types import Float32Array
+from app.types import Float32Array, Int64Array
 
 UNFITTED: Mapping[str, float] = {
     "two_tower": 1.0, "item_cf": 1.0, "user_cf": 0.5, "matrix_factorisation": 0.5, "content": 0.2, "knowledge_graph": 0.5,
@@ -81,29 +83,38 @@ class Fusion:
         lists = {name: ranked for name, ranked in lists.items() if weights.get(name, 0.0) > 0}
         if not lists:
             return Candidates(np.empty(0, np.int64), np.empty(0, np.float32), {})
-        union_C, place = np.unique(np.concatenate([rows for rows, _ in lists.values()]), return_inverse=True)
-        fused_C = np.zeros(len(union_C))
-        ranks, of_source, parts, start = {}, {}, {}, 0
-        total = sum(weights[name] for name in lists)
-        for name, (rows, scores) in lists.items():
-            mine = place[start : start + len(rows)]
-            value_K = views(scores) @ np.asarray(self.shapes.get(name, GIVEN_SHAPES.get(name, BY_FLAT_RANK)))
-            parts[name] = np.zeros(len(union_C), np.float32)
-            parts[name][mine] = weights[name] / total * value_K
-            fused_C[mine] += weights[name] * value_K
-            ranks[name] = np.zeros(len(union_C), np.int32)
-            ranks[name][mine] = np.arange(1, len(rows) + 1)
-            of_source[name] = np.full(len(union_C), np.nan, np.float32)
-            of_source[name][mine] = scores
-            start += len(rows)
-        fused_C /= total
-        order_C = np.argsort(-fused_C, kind="stable")[:num]
+        weight_Q = np.asarray([weights[name] for name in lists])
+        weight_Q /= weight_Q.sum()
+        shape_QV = np.asarray([self.shapes.get(name, GIVEN_SHAPES.get(name, BY_FLAT_RANK)) for name in lists])
+        length_Q = [len(ranked.rows_K) for ranked in lists.values()]
+        rows_E = np.concatenate([ranked.rows_K for ranked in lists.values()])
+        scores_E = np.concatenate([ranked.scores_K for ranked in lists.values()])
+        source_E = np.repeat(np.arange(len(lists)), length_Q)
+        rank_E, by_score_E = _ranks(length_Q), _by_score(scores_E, length_Q, source_E)
+        share_VQ = (weight_Q[:, None] * shape_QV).T
+        part_E = sum(
+            share_Q[source_E] * view_E for share_Q, view_E in zip(share_VQ, _views(rank_E, by_score_E).T, strict=True)
+        )
+        union_U, place_E = _numbered(rows_E)
+        fused_U = np.bincount(place_E, part_E, len(union_U))
+        order_C = np.argsort(-fused_U, kind="stable")[:num]
+        place_U = np.full(len(union_U), -1)
+        place_U[order_C] = np.arange(len(order_C))
+        place_E = place_U[place_E]
+        kept_E = place_E >= 0
+        at = source_E[kept_E], place_E[kept_E]
+
+        def spread(values_E: NDArray[Any], empty: float, dtype: type) -> dict[str, NDArray[Any]]:
+            out_QC: NDArray[Any] = np.full((len(lists), len(order_C)), empty, dtype)
+            out_QC[at] = values_E[kept_E]
+            return dict(zip(lists, out_QC, strict=True))
+
         return Candidates(
-            union_C[order_C],
-            fused_C[order_C].astype(np.float32),
-            {name: rank_C[order_C] for name, rank_C in ranks.items()},
-            {name: scores_C[order_C] for name, scores_C in of_source.items()},
-            {name: part_C[order_C] for name, part_C in parts.items()},
+            union_U[order_C],
+            fused_U[order_C].astype(np.float32),
+            spread(rank_E, 0, np.int32),
+            spread(scores_E, np.nan, np.float32),
+            spread(part_E, 0.0, np.float32),
         )
 
     def _learned(self, scenario: str, repeats: bool, is_cold: bool) -> Mapping[str, float]:
@@ -116,13 +127,41 @@ class Fusion:
 
 def views(scores_K: Float32Array) -> Float32Array:
     """The three views of a list, best first, each from 1 down to 0 or more: float32 [K, VIEWS]."""
-    rank_K = np.arange(1, len(scores_K) + 1)
-    if not len(scores_K):
-        return np.empty((0, VIEWS), np.float32)
-    least = scores_K[min(len(scores_K), DEPTH) - 1]
-    span = max(float(scores_K[0] - least), 1e-12)
-    by_score_K = np.clip((scores_K - least) / span, 0.0, 1.0)
+    length = [len(scores_K)]
+    return _views(_ranks(length), _by_score(scores_K, length, np.zeros(len(scores_K), np.int64)))
+
+
+def _ranks(length_Q: Sequence[int]) -> Int64Array:
+    """1, 2, 3 … of each list, the lists behind each other: [E]."""
+    ends_Q = np.cumsum(length_Q)
+    return np.arange(1, int(ends_Q[-1]) + 1) - np.repeat(ends_Q - length_Q, length_Q)
+
+
+def _by_score(scores_E: Float32Array, length_Q: Sequence[int], source_E: Int64Array) -> Float32Array:
+    """0-1 between the score at DEPTH and the best of the list, [E]."""
+    lengths_Q = np.asarray(length_Q)
+    if not len(scores_E):
+        return np.empty(0, np.float32)
+    first_Q = np.minimum(np.cumsum(lengths_Q) - lengths_Q, len(scores_E) - 1)
+    least_Q = scores_E[np.minimum(first_Q + np.clip(lengths_Q, 1, DEPTH) - 1, len(scores_E) - 1)]
+    span_Q = np.maximum(scores_E[first_Q] - least_Q, np.float32(1e-12))
+    by_score_E: Float32Array = np.clip((scores_E - least_Q[source_E]) / span_Q[source_E], 0.0, 1.0)
+    return by_score_E
+
+
+def _numbered(rows_E: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """The different rows, rising, and the place of each row among them; as np.unique, in two thirds of its time."""
+    order_E = np.argsort(rows_E, kind="stable")
+    sorted_E = rows_E[order_E]
+    is_new_E = np.ones(len(rows_E), np.bool_)
+    is_new_E[1:] = sorted_E[1:] != sorted_E[:-1]
+    place_E = np.empty(len(rows_E), np.int64)
+    place_E[order_E] = np.cumsum(is_new_E) - 1
+    return sorted_E[is_new_E], place_E
+
+
+def _views(rank_E: Int64Array, by_score_E: Float32Array) -> Float32Array:
     out: Float32Array = np.stack(
-        [(STEEP + 1) / (STEEP + rank_K), (FLAT + 1) / (FLAT + rank_K), by_score_K], axis=1
+        [(STEEP + 1) / (STEEP + rank_E), (FLAT + 1) / (FLAT + rank_E), by_score_E], axis=1
     ).astype(np.float32)
     return out

@@ -75,15 +75,12 @@ class VectorIndex:
 
 def best(scores_BN: Float32Array, num_results: int, rows_N: Int64Array | None = None) -> Neighbours:
     """The highest scores of each line. -inf and NaN are never returned. rows_N: what the columns stand for."""
-    scores_BN = np.where(np.isnan(scores_BN), -np.inf, scores_BN)
-    K = min(num_results, scores_BN.shape[1])
+    scores_BN = np.fmax(scores_BN, -np.inf)  # of NaN and -inf the latter
+    B, N = scores_BN.shape
+    K = min(num_results, N)
     if K == 0:
-        return _nothing(len(scores_BN))
-    part = (
-        np.argpartition(-scores_BN, K - 1, axis=1)[:, :K]
-        if scores_BN.shape[1] > K
-        else np.tile(np.arange(K), (len(scores_BN), 1))
-    )
+        return _nothing(B)
+    part = np.argpartition(scores_BN, N - K, axis=1)[:, N - K :] if N > K else np.tile(np.arange(K), (B, 1))
     part = np.sort(part, axis=1)  # ties keep row order
     order = np.argsort(-np.take_along_axis(scores_BN, part, 1), axis=1, kind="stable")
     columns = np.take_along_axis(part, order, 1)

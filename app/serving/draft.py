@@ -51,7 +51,7 @@ class Pool:
 
 @dataclass(slots=True)
 class Draft:
-    """candidates: source -> how many of them the fused list holds. reports: what each rule did, in order. pins: 1-based position ->
+    """found: what the sources brought, fused. reports: what each rule did, in order. pins: 1-based position ->
     what stands there; picks: all the other places, in order, and after `place_pins` the whole slate. reserve: rows that rotation
     may show. promoted_R: bool [R] of each promotion: what it matches. caps_hold: until there is nothing else to show. reasons: row ->
     why it stands, where that was asked for."""
@@ -67,11 +67,17 @@ class Draft:
     promoted_R: list[BoolArray] = field(default_factory=list)
     caps_hold: bool = True
     weights: Mapping[str, float] = field(default_factory=dict)
-    candidates: Mapping[str, int] = field(default_factory=dict)
+    found: Candidates | None = None
     fallbacks: list[str] = field(default_factory=list)
     reports: list[RuleReport] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     reasons: Mapping[int, Reason] = field(default_factory=dict)
+
+    @property
+    def candidates(self) -> Mapping[str, int]:
+        """Source -> how many of its proposals the fused list holds."""
+        ranks = self.found.ranks if self.found is not None else {}
+        return {name: int(np.count_nonzero(rank_C)) for name, rank_C in ranks.items()}
 
     @property
     def num_open(self) -> int:

@@ -9,24 +9,16 @@ from dataclasses import replace
 from app.errors import Invalid
 from app.serving.draft import Draft
 from app.serving.live import LiveSnapshot
-from app.serving.pipeline import draft_slate, explain_slate
+from app.serving.pipeline import explain_slate
 from app.serving.rules import Asked
 
 
-def draft_page(asked: Sequence[Asked], live: LiveSnapshot, before: Sequence[Draft]) -> list[Draft]:
-    """No item of the slates `before` or of an earlier one, pinned ones included. Ends with the first slate that is
-    open, because what completes it has to be fetched."""
-    drafts: list[Draft] = []
-    for one in asked:
-        shown = {live.catalogue.id_at(pick.row) for draft in (*before, *drafts) for pick in draft.standing()}
-        request = replace(one.request, exclude_items=one.request.exclude_items | shown)
-        try:
-            drafts.append(draft_slate(replace(one, request=request), live))
-        except Invalid as error:
-            raise in_slate(error, len(before) + len(drafts)) from error
-        if drafts[-1].is_open:
-            break
-    return drafts
+def without_shown(asked: Asked, live: LiveSnapshot, before: Sequence[Draft]) -> Asked:
+    """No item of the slates before it on the page, pinned ones included."""
+    shown = {live.catalogue.id_at(pick.row) for draft in before for pick in draft.standing()}
+    if not shown:
+        return asked
+    return replace(asked, request=replace(asked.request, exclude_items=asked.request.exclude_items | shown))
 
 
 def explain_page(drafts: Sequence[Draft]) -> None:

@@ -6,11 +6,11 @@ What it needs from outside (user state, profile vector, trends) is fetched by th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
+from typing import TypeVarTuple
 
-import numpy as np
-
+from app.errors import Invalid
 from app.feedback.state import Exposure
 from app.serving.composition.boosts import boost
 from app.serving.composition.dislikes import lower_disliked
@@ -23,35 +23,61 @@ from app.serving.composition.rotation import rotate
 from app.serving.composition.selection import select
 from app.serving.draft import Draft as Draft
 from app.serving.filling import FindScenario, Outside, fill_up, find_matching
-from app.serving.live import LiveSnapshot
+from app.serving.live import LiveModel, LiveSnapshot
 from app.serving.ranking import rank
 from app.serving.reasons.explain import explain
-from app.serving.retrieve import retrieve, weights_of
-from app.serving.rules import Asked, admit
+from app.serving.retrieve import Call, retrieve_all, weights_of
+from app.serving.rules import Asked, Gate
 
 NUM_RANKED = 400  # candidates that are ranked for one slate
+Args = TypeVarTuple("Args")
 
 
 def draft_slate(asked: Asked, live: LiveSnapshot) -> Draft:
     """Rules, candidates and their order. Raises Invalid when a filter needs a viewed item and there is none."""
+    (drafted,) = draft_slates([asked], live)
+    if isinstance(drafted, Invalid):
+        raise drafted
+    return drafted
+
+
+def draft_slates(asked: Sequence[Asked], live: LiveSnapshot) -> list[Draft | Invalid]:
+    """Of independent requests, which share what they have in common and nothing else; in place of a draft what was wrong with the request."""
     begin = perf_counter()
-    draft = Draft(asked, live, admit(asked, live.catalogue))
+    gate = Gate(live.catalogue)
+    drafts = [_or_invalid(_admitted, one, live, gate) for one in asked]
+    admitted = [draft for draft in drafts if isinstance(draft, Draft)]
+    _time(admitted, "rules", begin)
+    if live.model is not None:
+        begin = perf_counter()
+        _find_candidates(admitted, live, live.model)
+        _time(admitted, "candidates", begin)
+    return [draft if isinstance(draft, Invalid) else _or_invalid(_composed, draft) for draft in drafts]
+
+
+def _admitted(asked: Asked, live: LiveSnapshot, gate: Gate) -> Draft:
+    draft = Draft(asked, live, gate.admit(asked))
     draft.reports.extend(draft.admission.reports)
     draft.fallbacks.extend(draft.admission.lifted)
     match_promotions(draft)
-    draft.timings_ms["rules"] = _since(begin)
-    if live.model is not None:
-        begin = perf_counter()
-        draft.weights = weights_of(asked, live, live.model, asked.scenario)
-        num = max(NUM_RANKED, asked.n)
-        found = retrieve(asked, live, draft.admission.allowed_R, asked.scenario, draft.weights, num)
-        draft.candidates = {name: int(np.count_nonzero(rank_C)) for name, rank_C in found.ranks.items()}
-        draft.timings_ms["candidates"] = _since(begin)
-        begin = perf_counter()
-        draft.ranking = rank(asked, live, found)
+    return draft
+
+
+def _find_candidates(drafts: Sequence[Draft], live: LiveSnapshot, model: LiveModel) -> None:
+    for draft in drafts:
+        draft.weights = weights_of(draft.asked, live, model, draft.asked.scenario)
+    calls = [Call(draft.asked, draft.admission, draft.weights, max(NUM_RANKED, draft.asked.n)) for draft in drafts]
+    for draft, found in zip(drafts, retrieve_all(calls, live), strict=True):
+        draft.found = found
+
+
+def _composed(draft: Draft) -> Draft:
+    begin = perf_counter()
+    if draft.found is not None:
+        draft.ranking = rank(draft.asked, draft.live, draft.found)
         draft.pool = make_pool(draft.ranking)
         draft.timings_ms["ranking"] = _since(begin)
-    begin = perf_counter()
+        begin = perf_counter()
     for rule in (prefer_fresh, lower_disliked, boost, find_pins, select, rotate):
         rule(draft)
     draft.timings_ms["composition"] = _since(begin)
@@ -80,6 +106,19 @@ def explain_slate(draft: Draft) -> None:
     asked, num = draft.asked, max(NUM_RANKED, draft.asked.n)
     draft.reasons = explain(asked, draft.live, draft.admission.allowed_R, draft.ranking, draft.picks, num)
     draft.timings_ms["reasons"] = _since(begin)
+
+
+def _or_invalid(step: Callable[[*Args], Draft], *args: *Args) -> Draft | Invalid:
+    try:
+        return step(*args)
+    except Invalid as error:
+        return error
+
+
+def _time(drafts: Sequence[Draft], stage: str, begin: float) -> None:
+    """What the batch took: each of them waited so long."""
+    for draft in drafts:
+        draft.timings_ms[stage] = _since(begin)
 
 
 def _since(begin: float) -> float:

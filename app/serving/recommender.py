@@ -26,11 +26,12 @@ from app.retrieval.filters import Filter, parse_filter
 from app.retrieval.item_fields import ATTRIBUTE_PREFIX, property_of
 from app.scenarios.registry import ScenarioRegistry
 from app.scenarios.scenario import Scenario
+from app.serving.batching import Drafting
 from app.serving.diagnostics import diagnose
 from app.serving.follower import Follower
 from app.serving.live import Live, LiveSnapshot
 from app.serving.ordering import RankedItems, sort_items, sort_rest
-from app.serving.page import draft_page, explain_page, in_slate, without_place
+from app.serving.page import explain_page, in_slate, without_place, without_shown
 from app.serving.paging.lists import MAX_SHOWN, Continuation, KeptSlate, Lists
 from app.serving.pipeline import Draft, complete_slate, explain_slate
 from app.serving.preview import Previews
@@ -88,8 +89,10 @@ class Recommender:
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="slate"))
     _trends: TrendCache = field(init=False)
     _queries: Queries = field(init=False)
+    _drafting: Drafting = field(init=False)
 
     def __post_init__(self) -> None:
+        self._drafting = Drafting(self._threads)
         self._trends, self._queries = TrendCache(self.live_state), Queries(self.profiles)
 
     async def recommend(self, request: SlateRequest, caller: str = "") -> Slate:
@@ -175,10 +178,13 @@ class Recommender:
         return served
 
     async def _drafts(self, asked: Sequence[Asked], live: LiveSnapshot) -> list[Draft]:
-        """One thread hop, and one more for each slate that needs something from outside, and for the reasons."""
+        """One after the other, because each leaves out what stands above it."""
         drafts: list[Draft] = []
-        while len(drafts) < len(asked):
-            drafts += await self._in_thread(draft_page, asked[len(drafts) :], live, drafts)
+        for place, one in enumerate(asked):
+            try:
+                drafts.append(await self._drafting.draft(without_shown(one, live, drafts), live))
+            except Invalid as error:
+                raise in_slate(error, place) from error
             if drafts[-1].is_open:
                 await self._complete(drafts[-1])
         if any(one.request.reasons for one in asked):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,8 +13,52 @@ from app.retrieval.candidates import Candidates
 from app.scenarios.scenario import Scenario
 from app.serving.live import LiveModel, LiveSnapshot
 from app.serving.moment import active_pins, moment_of
-from app.serving.rules import Asked
+from app.serving.rules import Admission, Asked
 from app.types import BoolArray
+
+MAX_OWN_ROWS = (
+    100  # what a shopper excludes beyond this is asked for by itself: every list of a batch must be so much longer
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One slate's candidates: at most num. weights: of the sources."""
+
+    asked: Asked
+    admission: Admission
+    weights: Mapping[str, float]
+    num: int
+
+
+def retrieve_all(calls: Sequence[Call], live: LiveSnapshot) -> list[Candidates]:
+    """Of independent requests. Those that ask the same sources for items under the same filters go through them as one batch, whatever
+    each shopper excludes besides: most of a source's time is spent on being asked at all. live must have a model."""
+    assert live.model
+    snapshot, together = live.model.snapshot, defaultdict[Hashable, list[int]](list)
+    for place, call in enumerate(calls):
+        wanted = frozenset(name for name, weight in call.weights.items() if weight > 0)
+        alike = (id(call.admission.base), wanted, snapshot.ranks(call.asked.scenario), call.num)
+        together[alike if len(call.admission.own_rows) <= MAX_OWN_ROWS else place].append(place)
+    found: dict[int, Candidates] = {}
+    for places in together.values():
+        group = [calls[place] for place in places]
+        first, asked, weights = group[0], [call.asked for call in group], [call.weights for call in group]
+        allowed_R = first.admission.allowed_R if len(group) == 1 else first.admission.base.allowed_R
+        excluded = None if len(group) == 1 else [call.admission.own_rows for call in group]
+        users = fold(asked, live, live.model, [one.scenario for one in asked])
+        of_group = snapshot.recommend(
+            users,
+            live.model.space,
+            live.model.table,
+            first.num,
+            weights=weights,
+            allowed_R=live.retrievable(allowed_R),
+            excluded=excluded,
+            for_ranking=snapshot.ranks(first.asked.scenario),
+        )
+        found.update(zip(places, of_group, strict=True))
+    return [found[place] for place in range(len(calls))]
 
 
 def retrieve(
@@ -32,7 +78,7 @@ def retrieve_each(
 ) -> list[Candidates]:
     """The same for several versions of a request, in one batch. weights: of each."""
     assert live.model
-    users = fold(asked, live, live.model, scenario)
+    users = fold(asked, live, live.model, [scenario] * len(asked))
     return live.model.snapshot.recommend(
         users,
         live.model.space,
@@ -53,21 +99,19 @@ def weights_of(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Sce
     )
 
 
-def fold(asked: Sequence[Asked], live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> UserBatch:
-    """One user for each. Items without a vector leave no trace in the history."""
+def fold(asked: Sequence[Asked], live: LiveSnapshot, model: LiveModel, scenarios: Sequence[Scenario]) -> UserBatch:
+    """One user for each, asked for in the scenario given. Items without a vector leave no trace in the history."""
     profile_BT = np.zeros((len(asked), model.snapshot.manifest.text_dim), np.float32)
     for b, one in enumerate(asked):
         if one.profile_T is not None:
             profile_BT[b] = one.profile_T
     histories = [list(_history(one, live)) for one in asked]
-    rows, now = [model.table.row(scenario.name)] * len(asked), [one.now.timestamp() for one in asked]
-    return fold_users(
-        histories,
-        now,
-        profile_BT,
-        rows,
-        moments=[moment_of(one, live, with_seen=model.snapshot.ranks(scenario)) for one in asked],
-    )
+    moments = [
+        moment_of(one, live, with_seen=model.snapshot.ranks(scenario))
+        for one, scenario in zip(asked, scenarios, strict=True)
+    ]
+    rows, now = [model.table.row(scenario.name) for scenario in scenarios], [one.now.timestamp() for one in asked]
+    return fold_users(histories, now, profile_BT, rows, moments=moments)
 
 
 def _history(asked: Asked, live: LiveSnapshot) -> Iterator[HistoryItem]:

@@ -5,7 +5,7 @@ Applied before every top-k, so a rare filter or a long list of purchases still l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -50,12 +50,22 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """allowed_R: bool [R], rows of the view. reports: of every hard rule, in the order they were applied. lifted: rules that would have
-    left nothing and were not applied."""
+class Base:
+    """What availability and filters leave for everybody who asks alike. allowed_R: bool [R], not to be written to."""
 
     allowed_R: BoolArray
     reports: tuple[RuleReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """allowed_R: bool [R], rows of the view. reports: of every hard rule, in the order they were applied. lifted: rules that would have
+    left nothing and were not applied. base: before this shopper's own exclusions. own_rows: what those took away."""
+
+    allowed_R: BoolArray
+    reports: tuple[RuleReport, ...]
+    base: Base
+    own_rows: Int64Array
     lifted: tuple[str, ...] = ()
 
     @property
@@ -64,25 +74,57 @@ class Admission:
         return {report.rule: report.dropped for report in self.reports}
 
 
+class Gate:
+    """Admits the requests that are answered together: those with the same filters share one `Base`."""
+
+    def __init__(self, view: CatalogueView) -> None:
+        self._view = view
+        self._bases: dict[Hashable, Base] = {}
+
+    def admit(self, asked: Asked) -> Admission:
+        """Raises Invalid("filter_context_item_missing")."""
+        base, view = self._base(asked), self._view
+        allowed_R, reports = base.allowed_R.copy(), list(base.reports)
+        own: list[Int64Array] = []
+        lifted: tuple[str, ...] = ()
+        for rule, item_ids in _exclusions(asked):
+            rows = np.unique(view.rows(item_ids))
+            own.append(rows[allowed_R[rows]])
+            allowed_R[own[-1]] = False
+            reports.append(report_drops(rule, own[-1], asked, view))
+        seen = _seen_rows(asked, view)
+        seen = seen[allowed_R[seen]]
+        if len(seen) == np.count_nonzero(allowed_R) > 0:  # a slate of what was seen is better than none
+            lifted = (SEEN,)
+        else:
+            own.append(seen)
+            allowed_R[seen] = False
+            reports.append(report_drops(SEEN, seen, asked, view))
+        return Admission(allowed_R, tuple(reports), base, np.concatenate(own), lifted)
+
+    def _base(self, asked: Asked) -> Base:
+        words = asked.words.filter if asked.words else None
+        filters = (asked.scenario_filter, asked.filter, words)
+        viewed = asked.request.context_items[:1] if any(filters) else ()
+        key = (repr(filters), viewed, asked.scenario.name, asked.request.diagnostics)
+        if key not in self._bases:
+            self._bases[key] = _filtered(asked, self._view)
+        return self._bases[key]
+
+
 def admit(asked: Asked, view: CatalogueView) -> Admission:
-    """Raises Invalid("filter_context_item_missing")."""
+    """One request by itself. Raises as `Gate.admit`."""
+    return Gate(view).admit(asked)
+
+
+def _filtered(asked: Asked, view: CatalogueView) -> Base:
     allowed_R = view.visible(asked.now)
     reports = [RuleReport("unavailable", view.num_items - int(np.count_nonzero(allowed_R)))]
     for rule, mask_R in _masks(asked, view):
         gone = np.flatnonzero(allowed_R & ~mask_R)
         allowed_R &= mask_R
         reports.append(report_drops(rule, gone, asked, view))
-    for rule, item_ids in _exclusions(asked):
-        rows = np.unique(view.rows(item_ids))
-        gone = rows[allowed_R[rows]]
-        allowed_R[rows] = False
-        reports.append(report_drops(rule, gone, asked, view))
-    seen = _seen_rows(asked, view)
-    seen = seen[allowed_R[seen]]
-    if len(seen) == np.count_nonzero(allowed_R) > 0:  # a slate of what was seen is better than none
-        return Admission(allowed_R, tuple(reports), (SEEN,))
-    allowed_R[seen] = False
-    return Admission(allowed_R, (*reports, report_drops(SEEN, seen, asked, view)))
+    return Base(allowed_R, tuple(reports))
 
 
 def matching_rows(

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from app.features.users import KINDS, PAD, UserBatch
 from app.retrieval.index import Neighbours
-from app.retrieval.sources.lists import rank_trained
+from app.retrieval.sources.lists import rank_sparse
 from app.retrieval.sources.profile import halved
 from app.retrieval.sources.source import Fitted
 from app.retrieval.space import ItemSpace
@@ -38,9 +38,7 @@ class ComplementsSource:
         b, entry = np.nonzero(weight_BL > 0)
         shape = (len(users), len(space.index))
         at_hand_BN = sparse.csr_array(sparse.coo_array((weight_BL[b, entry], (b, rows_BL[b, entry])), shape=shape))
-        scores_BN = (at_hand_BN @ self._weights_NN).toarray()
-        scores_BN[scores_BN <= 0] = -np.inf
-        return rank_trained(scores_BN, space, num, allowed_R)
+        return rank_sparse(at_hand_BN @ self._weights_NN, space, num, allowed_R)
 
     def _at_hand(self, users: UserBatch) -> Float32Array:
         """Weight of each entry of the history [B, L]."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from app.features.users import UserBatch
 from app.retrieval.index import Neighbours
-from app.retrieval.sources.lists import rank_trained
+from app.retrieval.sources.lists import rank_sparse
 from app.retrieval.sources.profile import FOREVER, profile
 from app.retrieval.sources.source import Fitted
 from app.retrieval.space import ItemSpace
@@ -25,6 +23,5 @@ class ItemCfSource:
         self._half_life_days = fitted.number("half_life_days", FOREVER)
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
-        scores_BN = (profile(users, space, self._decay, self._half_life_days) @ self._weights_NN).toarray()
-        scores_BN[scores_BN <= 0] = -np.inf
-        return rank_trained(scores_BN, space, num, allowed_R)
+        scores_BN = profile(users, space, self._decay, self._half_life_days) @ self._weights_NN
+        return rank_sparse(scores_BN, space, num, allowed_R)

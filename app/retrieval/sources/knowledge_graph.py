@@ -15,7 +15,7 @@ from app.catalogue.item import Item
 from app.features.entities import entity_keys
 from app.features.users import UserBatch
 from app.retrieval.index import Neighbours, best
-from app.retrieval.sources.lists import merge, rank_trained, strongest
+from app.retrieval.sources.lists import merge, rank_sparse, strongest
 from app.retrieval.sources.profile import profile
 from app.retrieval.sources.source import Fitted
 from app.retrieval.space import ItemSpace
@@ -62,7 +62,7 @@ class KnowledgeGraphSource:
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
         mass_BN = normalised_rows(profile(users, space, self._decay))
-        scores_BN = np.zeros(mass_BN.shape, np.float32)
+        scores_BN: sparse.csr_array = sparse.csr_array((len(users), len(space.index)), dtype=np.float32)
         reached_BE, worth = sparse.csr_array((len(users), len(self._keys_E)), dtype=np.float32), 1.0
         for step in range(self._steps):
             mass_BN = strongest(mass_BN, BEAM) if step else mass_BN
@@ -70,10 +70,9 @@ class KnowledgeGraphSource:
             reached_BE = reached_BE + worth * at_entity_BE
             by_entity_BN = (1.0 - self._together) * (at_entity_BE @ self._to_item_EN)
             mass_BN = by_entity_BN + self._together * (mass_BN @ self._together_NN)
-            scores_BN += worth * mass_BN.toarray()
+            scores_BN = sparse.csr_array(scores_BN + worth * mass_BN)
             worth *= self._damping
-        scores_BN[scores_BN <= 0] = -np.inf
-        found = rank_trained(scores_BN, space, num, allowed_R)
+        found = rank_sparse(scores_BN, space, num, allowed_R)
         to_delta_EM = space.of_delta.get(self.name)
         if to_delta_EM is None or not to_delta_EM.shape[1]:
             return found

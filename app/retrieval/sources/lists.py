@@ -23,6 +23,24 @@ def rank_trained(scores_BN: Float32Array, space: ItemSpace, num: int, allowed_R:
     return best(scores_BN, num, space.current_N)
 
 
+def rank_sparse(scores_BN: sparse.csr_array, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
+    """The best of the trained items that have a score above 0, as rows of the space. Costs what is stored, whatever N is."""
+    lists = []
+    for start, stop in pairwise(scores_BN.indptr.tolist()):
+        trained, scores = scores_BN.indices[start:stop], scores_BN.data[start:stop]
+        rows = trained.astype(np.int64) if space.current_N is None else space.current_N[trained]
+        kept = scores > 0
+        if allowed_R is not None:
+            kept &= allowed_R[rows]
+        rows, scores = rows[kept], scores[kept]
+        if len(rows) > num:
+            top = np.argpartition(-scores, num - 1)[:num]
+            rows, scores = rows[top], scores[top]
+        order = np.lexsort((rows, -scores))
+        lists.append((rows[order], scores[order].astype(np.float32)))
+    return stack(lists)
+
+
 def merge(
     rows_a: Int64Array, scores_a: Float32Array, rows_b: Int64Array, scores_b: Float32Array, num: int
 ) -> Neighbours:

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from app.features.users import UserBatch
 from app.retrieval.index import Neighbours
-from app.retrieval.sources.lists import rank_trained, strongest
+from app.retrieval.sources.lists import rank_sparse, strongest
 from app.retrieval.sources.profile import profile
 from app.retrieval.sources.source import Fitted
 from app.retrieval.space import ItemSpace
@@ -45,7 +45,6 @@ class UserCfSource:
         past_BN = sparse.csr_array(profile(users, space, self._decay, self._half_life_days) @ self._rarity_NN)
         likeness_BU = sparse.csr_array(past_BN @ self._postings_NU)
         likeness_BU.data *= self._norm_U[likeness_BU.indices]
-        scores_BN = (strongest(likeness_BU, self._neighbours) @ self._chosen_UN).toarray()
-        scores_BN *= self._damping_N
-        scores_BN[scores_BN <= 0] = -np.inf
-        return rank_trained(scores_BN, space, num, allowed_R)
+        scores_BN = sparse.csr_array(strongest(likeness_BU, self._neighbours) @ self._chosen_UN)
+        scores_BN.data *= self._damping_N[scores_BN.indices]
+        return rank_sparse(scores_BN, space, num, allowed_R)

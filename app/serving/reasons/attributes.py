@@ -26,7 +26,7 @@ def common_attributes(
     if model is None or not isinstance(source, KnowledgeGraphSource) or not share_of:
         return {}
     scores = dict(zip(found.rows_C.tolist(), found.scores[source.name].tolist(), strict=True))
-    links = source.links_between(fold([asked], live, model, asked.scenario), model.space, list(share_of))
+    links = source.links_between(fold([asked], live, model, [asked.scenario]), model.space, list(share_of))
     items = {item.item_id: item for item in live.catalogue.items([live.catalogue.id_at(row) for row in share_of])}
     told: dict[int, Evidence] = {}
     for (row, share), of_row in zip(share_of.items(), links, strict=True):

@@ -29,19 +29,20 @@ return {granted, wait}
 
 
 class RedisTokenBank:
-    def __init__(self, redis_url: str, prefix: str = "duoscene") -> None:
-        self._server = Server(redis_url, timeout_seconds=ANSWER_SECONDS)
+    def __init__(self, redis_url: str, prefix: str = "duoscene", answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._answer_seconds = answer_seconds
+        self._server = Server(redis_url, timeout_seconds=answer_seconds)
         self._prefix = prefix
 
     async def close(self) -> None:
         await self._server.close()
 
     async def take(self, key_id: str, per_minute: int, wanted: int) -> Grant:
-        """One round trip of at most ANSWER_SECONDS."""
+        """One round trip of at most answer_seconds."""
         if not self._server.may_be_asked():
             raise Unavailable("Redis is left alone for a moment")
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 granted, wait_ms = await self._server.client.eval(
                     TAKE, 1, f"{self._prefix}:rate:{key_id}", per_minute, wanted, TTL_SECONDS
                 )

@@ -72,7 +72,7 @@ def events(rare: list[int]) -> Interactions:
         user_ids=[f"u{u}" for u in range(NUM_USERS)], item_ids=[f"i{n}" for n in range(N)], scenarios=["", "home"],
         user_E=np.repeat(np.arange(NUM_USERS, dtype=np.int32), PER_USER), item_E=item_UE.ravel().astype(np.int32),
         kind_E=np.full(E, KINDS["purchase"], np.int32), scenario_E=np.ones(E, np.int32),
-        at_E=NOW.timestamp() - (PER_USER - day) * 86_400.0, weight_E=np.full(E, 3.0, np.float32),
+        at_E=NOW.timestamp() - (PER_USER - day) * 86_400.0, weight_E=np.full(E, 3.0, np.float32), queries=[""], query_E=np.zeros(E, np.int32),
     )  # fmt: skip
 
 
@@ -89,7 +89,8 @@ def shop() -> SimpleNamespace:
         text_NT = rng.normal(size=(N, T)).astype(np.float32)
         data = events(rare_rows(frame, 30))
         profile_UT = TextRows(np.zeros((1, T), np.float32), np.zeros(NUM_USERS, np.int32))
-        inputs = Inputs(frame, text_NT, vocabulary.rows(items), vocabulary, profile_UT, np.zeros((2, T), np.float32))
+        no_text = np.zeros((2, T), np.float32)
+        inputs = Inputs(frame, text_NT, vocabulary.rows(items), vocabulary, profile_UT, no_text, no_text[:0])
         runner = TowerRunner(Towers(tower_config(data, inputs)))
         fitted = fit_sources(data, inputs, DEFAULTS)
         snapshot = assemble(data, inputs, FitConfig(), Choices(0), runner, fitted, {})

@@ -260,7 +260,7 @@ def frequencies(
     """(position, row) -> share of 2,000 draws. What is the same in all of them, the candidates, is found once."""
     found = draft_of(live, scenario, SlateRequest("home", user_id="anna"), **more).ranking
     assert found is not None
-    monkeypatch.setattr(pipeline, "retrieve", lambda *_: found.candidates)
+    monkeypatch.setattr(pipeline, "retrieve_all", lambda calls, _: [found.candidates] * len(calls))
     drafts = [
         draft_of(live, scenario, SlateRequest("home", user_id="anna", seed=seed), **more) for seed in range(NUM_DRAWS)
     ]
