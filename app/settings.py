@@ -68,6 +68,10 @@ class Settings(BaseSettings):
         min_length=16,
         description="Stores see pseudonyms in place of user and session ids; changing it makes all of them strangers; empty: ids as they are",
     )
+    profile_keys: SecretStr | None = Field(
+        None,
+        description="Fernet keys that profile texts are encrypted with, separated by commas, the newest first; empty: texts as they are",
+    )
     event_retention_days: int = Field(0, ge=0, le=36_500, description="Events are kept so many days; 0: for ever")
     impression_retention_days: int = Field(
         0, ge=0, le=36_500, description="Impressions are kept so many days; 0: for ever"
@@ -79,6 +83,10 @@ class Settings(BaseSettings):
 
     def pepper(self) -> str:
         return self.key_pepper.get_secret_value() if self.key_pepper else ""
+
+    def profile_key_list(self) -> list[str]:
+        given = self.profile_keys.get_secret_value() if self.profile_keys else ""
+        return [key.strip() for key in given.split(",") if key.strip()]
 
     def models_url(self) -> str:
         return self.artifact_url or str(self.data_dir.resolve() / "models")

@@ -31,6 +31,7 @@ async def open_live_state(settings: Settings, stores: Stores) -> AsyncIterator[R
         revisions=stores.revisions,
         weights={**EVENT_WEIGHTS, **settings.event_types},
         hold=stores.pulse.hold,
+        cipher=stores.cipher,
     )
     await live_state.start()
     try:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.keys import KeyStore
-from app.catalogue.ports import CatalogueStore, ShopDataStore
+from app.catalogue.ports import ShopDataStore
 from app.errors import BadSettings
 from app.feedback.merging import MergeStore
 from app.learning.jobs import JobStore
+from app.privacy.encryption import TextCipher
 from app.release.version import VersionStore
 from app.scenarios.scenario import RevisionStore, ScenarioStore
 from app.serving.paging.seal import SecretStore
@@ -42,8 +43,9 @@ class Stores:
     """Everything kept in Postgres. shop_data takes and gives the storefront's ids, the others what is stored: see `pseudonyms`."""
 
     engine: AsyncEngine
+    cipher: TextCipher
     pulse: Pulse
-    catalogue: CatalogueStore
+    catalogue: PostgresCatalogue
     shop_data: ShopDataStore
     events: PostgresEvents
     scenarios: ScenarioStore
@@ -63,14 +65,16 @@ class Stores:
 @contextlib.asynccontextmanager
 async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
     """settings: with the urls of running servers, as `use_servers` gives them."""
+    cipher = TextCipher(settings.profile_key_list())
     engine = create_engine(database_url_of(settings))
     pulse = Pulse(database_url_of(settings))
     try:
         yield Stores(
             engine=engine,
+            cipher=cipher,
             pulse=pulse,
-            catalogue=PostgresCatalogue(engine),
-            shop_data=outer_shop_data(settings, PostgresShopData(engine)),
+            catalogue=PostgresCatalogue(engine, cipher),
+            shop_data=outer_shop_data(settings, PostgresShopData(engine, cipher)),
             events=PostgresEvents(engine),
             scenarios=PostgresScenarios(engine),
             jobs=PostgresJobs(engine),
@@ -78,12 +82,12 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
             keys=PostgresKeys(engine),
             revisions=PostgresRevisions(engine),
             impressions=PostgresImpressions(engine),
-            merges=PostgresMerges(engine),
+            merges=PostgresMerges(engine, cipher),
             secrets=PostgresSecrets(engine),
             text_vectors=PostgresTextVectors(engine),
             retention=PostgresRetention(engine),
-            erasure=PostgresErasure(engine),
-            holdings=PostgresHoldings(engine),
+            erasure=PostgresErasure(engine, cipher),
+            holdings=PostgresHoldings(engine, cipher),
         )
     finally:
         await pulse.close()

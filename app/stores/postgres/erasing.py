@@ -13,6 +13,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
+from app.catalogue.item import User
+from app.errors import Unavailable
+from app.privacy.encryption import PLAIN, TextCipher
 from app.privacy.erasure import ErasedEvent, ErasedRows, TextHashes
 from app.stores.postgres.engine import begin
 from app.stores.postgres.merging import lock_users
@@ -32,8 +35,9 @@ QUERY = events.c.context["query"].astext
 
 
 class PostgresErasure:
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, cipher: TextCipher = PLAIN) -> None:
         self._engine = engine
+        self._cipher = cipher
 
     async def erase(self, user_id: str, text_hashes: TextHashes) -> ErasedRows | None:
         async with begin(self._engine) as connection:
@@ -46,7 +50,7 @@ class PostgresErasure:
             row = (await connection.execute(delete(users).where(users.c.user_id == user_id).returning(*COLUMNS, users.c.described))).one_or_none()  # fmt: skip
             if row is None and not rows and not shown:
                 return None
-            profile = to_user(row) if row is not None and row.described else None  # type: ignore[arg-type]
+            profile = readable(row, self._cipher) if row is not None and row.described else None
             queries = [query for _, _, query in rows if query]
             vectors = await forget_vectors(connection, text_hashes(profile, queries))
             await note(connection, user_id, sessions)
@@ -86,6 +90,14 @@ class PostgresErasure:
             named = func.row(text_vectors.c.encoder, text_vectors.c.hash).in_(key.limit(limit))
             gone: CursorResult[Any] = await connection.execute(delete(text_vectors).where(named))
             return gone.rowcount
+
+
+def readable(row: Any, cipher: TextCipher) -> User:
+    """Whoever lost a key can erase all the same; the vector of that text goes once it is out of use."""
+    try:
+        return to_user(row, cipher)
+    except Unavailable:
+        return User(row.user_id)
 
 
 async def hide_impressions(connection: AsyncConnection, user_id: str, sole_sessions: list[str]) -> list[Any]:

@@ -8,6 +8,7 @@ from sqlalchemy import Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.feedback.event import Impression
+from app.privacy.encryption import PLAIN, TextCipher
 from app.privacy.erasure import hashes_of
 from app.privacy.exporting import HeldEvent, HeldRows
 from app.stores.postgres import events as feedback
@@ -18,8 +19,9 @@ from app.stores.postgres.whose import belongs_to, sessions_of
 
 
 class PostgresHoldings:
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, cipher: TextCipher = PLAIN) -> None:
         self._engine = engine
+        self._cipher = cipher
 
     async def read(self, user_id: str) -> HeldRows | None:
         async with begin(self._engine) as connection:
@@ -38,7 +40,7 @@ class PostgresHoldings:
             shown = [to_impression(row) for row in seen]
             if user is None and not held and not shown:
                 return None
-            profile = to_user(user) if user is not None and user.described else None
+            profile = to_user(user, self._cipher) if user is not None and user.described else None
             queries = [str(one.event.context["query"]) for one in held if one.event.context.get("query")]
             kept = select(func.count()).where(text_vectors.c.hash.in_(hashes_of(profile, queries)))
             return HeldRows(profile, held, shown, (await connection.execute(kept)).scalar_one())

@@ -10,14 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
 from app.feedback.merging import Guest, Merged, joined
+from app.privacy.encryption import PLAIN, TextCipher
 from app.stores.postgres.engine import begin
 from app.stores.postgres.tables import events, impressions, unapplied_groups, users
 from app.stores.postgres.users import COLUMNS, to_row, to_user
 
 
 class PostgresMerges:
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, cipher: TextCipher = PLAIN) -> None:
         self._engine = engine
+        self._cipher = cipher
 
     async def merge(self, guest: Guest, user_id: str) -> Merged:
         async with begin(self._engine) as connection:
@@ -26,7 +28,7 @@ class PostgresMerges:
             num_impressions = await move(connection, impressions, guest, user_id)
             if num_events:
                 await connection.execute(insert(users).values(user_id=user_id).on_conflict_do_nothing())
-            profile = guest.user_id is not None and await move_profile(connection, guest.user_id, user_id)
+            profile = guest.user_id is not None and await move_profile(connection, guest.user_id, user_id, self._cipher)
             await note_unapplied(connection, guest, user_id)
         return Merged(num_events, num_impressions, profile)
 
@@ -55,7 +57,7 @@ async def move(connection: AsyncConnection, table: Table, guest: Guest, user_id:
     return moved.rowcount
 
 
-async def move_profile(connection: AsyncConnection, guest_id: str, user_id: str) -> bool:
+async def move_profile(connection: AsyncConnection, guest_id: str, user_id: str, cipher: TextCipher) -> bool:
     """Whether the account's description changed. The guest's row is gone."""
     ids = sorted((guest_id, user_id))
     columns: list[Any] = [*COLUMNS, users.c.described]
@@ -65,9 +67,9 @@ async def move_profile(connection: AsyncConnection, guest_id: str, user_id: str)
     if guest is None:
         return False
     await connection.execute(delete(users).where(users.c.user_id == guest_id))
-    before = to_user(account) if account is not None else None
-    after = joined(before, to_user(guest)) if before else to_user(guest)
-    values = {name: value for name, value in to_row(after).items() if name not in ("user_id", "created_at")}
+    before = to_user(account, cipher) if account is not None else None
+    after = joined(before, to_user(guest, cipher)) if before else to_user(guest, cipher)
+    values = {name: value for name, value in to_row(after, cipher).items() if name not in ("user_id", "created_at")}
     values["described"] = guest.described or (account is not None and account.described)
     row = insert(users).values(user_id=user_id, **values)
     await connection.execute(row.on_conflict_do_update(index_elements=["user_id"], set_=values))

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.catalogue.ports import TrainingLogReader
 from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, LOG_COLUMNS, USER_SCHEMA, ShopData
 from app.errors import BadData
+from app.privacy.encryption import PLAIN, StoredText, TextCipher
 from app.stores.postgres.copy import COPY_SECONDS, begin_copy, copy_in, copy_out, copy_pieces
 from app.stores.postgres.engine import begin
 from app.types import Progress
@@ -64,7 +65,8 @@ WRITE_ITEMS = write_entities(
     "items", "item_id", ITEM_SCHEMA, DESCRIBED | {"revision": "(SELECT value FROM next)"},
     before="WITH next AS (UPDATE revisions SET value = value + 1 WHERE name = 'catalogue' RETURNING value)",
 )  # fmt: skip
-WRITE_USERS = write_entities("users", "user_id", USER_SCHEMA, DESCRIBED)
+STORED_USER = pl.Schema({**USER_SCHEMA, "text_key": pl.String()})
+WRITE_USERS = write_entities("users", "user_id", USER_SCHEMA, DESCRIBED | {"text_key": "text_key"})
 EVENT_FIELDS = ", ".join(f'"{name}"' for name in EVENT_SCHEMA)
 WRITE_EVENTS = f"""
     INSERT INTO events ({EVENT_FIELDS}) SELECT {EVENT_FIELDS} FROM given ORDER BY place ON CONFLICT (event_id) DO NOTHING
@@ -81,8 +83,9 @@ ADD_USER_STUBS = """
 
 
 class PostgresShopData:
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, cipher: TextCipher = PLAIN) -> None:
         self._engine = engine
+        self._cipher = cipher
 
     async def load(self, data: ShopData, progress: Progress) -> dict[str, int]:
         """In transactions of a chunk each, so that live writers wait for milliseconds and a stopped load can be repeated.
@@ -94,7 +97,7 @@ class PostgresShopData:
             await write_chunk(self._engine, ITEM_SCHEMA, chunk, WRITE_ITEMS)
             progress("load items", place / len(data.items))
         for place, chunk in chunks(data.users, ENTITY_CHUNK):
-            await write_chunk(self._engine, USER_SCHEMA, chunk, WRITE_USERS)
+            await write_chunk(self._engine, STORED_USER, encrypted(chunk, self._cipher), WRITE_USERS)
             progress("load users", place / len(data.users))
         new_events = 0
         for place, chunk in chunks(data.events, EVENT_CHUNK):
@@ -116,7 +119,9 @@ class PostgresShopData:
         async with begin_copy(self._engine, one_snapshot=True) as driver:
             return ShopData(
                 items=await copy_out(driver, "items", DESCRIBED_ITEMS, ITEM_SCHEMA),
-                users=await copy_out(driver, "users", "WHERE described ORDER BY user_id", USER_SCHEMA),
+                users=decrypted(
+                    await copy_out(driver, "users", "WHERE described ORDER BY user_id", STORED_USER), self._cipher
+                ),
                 events=await copy_out(
                     driver, "events", "WHERE retracted_at IS NULL ORDER BY occurred_at, seq", EVENT_SCHEMA
                 ),
@@ -130,7 +135,10 @@ class PostgresShopData:
             events = f"WHERE retracted_at IS NULL AND seq <= {until:d} AND NOT coalesce({NOT_TRAINED_ON}, false)"
             yield TrainingLogReader(
                 items=await copy_out(driver, "items", DESCRIBED_ITEMS, ITEM_SCHEMA),
-                users=await copy_out(driver, "users", "WHERE described AND train ORDER BY user_id", USER_SCHEMA),
+                users=decrypted(
+                    await copy_out(driver, "users", "WHERE described AND train ORDER BY user_id", STORED_USER),
+                    self._cipher,
+                ),
                 until=until,
                 pieces=copy_pieces(driver, LOGGED, f"{events} ORDER BY occurred_at, seq", LOG_SCHEMA),
             )
@@ -158,6 +166,19 @@ async def write_chunk(engine: AsyncEngine, schema: pl.Schema, chunk: pl.DataFram
         for statement_after in more:
             await driver.execute(statement_after, timeout=COPY_SECONDS)
     return int(status.rpartition(" ")[2])
+
+
+def encrypted(users: pl.DataFrame, cipher: TextCipher) -> pl.DataFrame:
+    """USER_SCHEMA to STORED_USER."""
+    stored = [cipher.encrypt(text) for text in users["text"]]
+    texts = pl.Series("text", [one.text for one in stored], pl.String)
+    return users.with_columns(texts, pl.Series("text_key", [one.key for one in stored], pl.String))
+
+
+def decrypted(users: pl.DataFrame, cipher: TextCipher) -> pl.DataFrame:
+    """The other way. Raises Unavailable for a text whose key is missing."""
+    texts = [cipher.decrypt(StoredText(*stored)) for stored in users.select("text", "text_key").iter_rows()]
+    return users.with_columns(pl.Series("text", texts, pl.String)).drop("text_key")
 
 
 def to_json(values: pl.Series) -> str:

@@ -56,7 +56,9 @@ users = Table(
     "users", metadata,
     Column("user_id", ID, primary_key=True),
     required("described", Boolean, "false"),
-    Column("text", Text), Column("age", Integer), Column("gender", Text), Column("occupation", Text),
+    Column("text", Text),  # encrypted with the key of this name, plain where there is none
+    Column("text_key", Text),
+    Column("age", Integer), Column("gender", Text), Column("occupation", Text),
     Column("country", Text), Column("locale", Text),
     required("tags", ARRAY(Text), "'{}'"), required("attributes", JSONB, "'{}'"),
     required("personalize", Boolean, "true"), required("train", Boolean, "true"),

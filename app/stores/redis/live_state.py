@@ -25,6 +25,7 @@ from app.feedback.event import EVENT_WEIGHTS, Event, Impression
 from app.feedback.seen import MAX_SEEN, Showing, act_of, showing_of
 from app.feedback.state import MAX_HISTORY, Exposure, HistoryEntry, UserState
 from app.patience import Hold, forget, hold_on, settles, within
+from app.privacy.encryption import PLAIN, TextCipher
 from app.scenarios.scenario import RevisionStore
 from app.stores.redis import scripts
 from app.stores.redis.client import FAILURES, Client, Server
@@ -82,12 +83,13 @@ class Cached:
 
 
 class RedisLiveState:
-    """Between `start` and `close`. prefix: of every key, without glob characters. weights: event type -> trend weight."""
+    """Between `start` and `close`. prefix: of every key, without glob characters. weights: event type -> trend weight. cipher: of
+    profile texts."""
 
     def __init__(
         self, redis_url: str, *, events: EventSource, catalogue: CatalogueStore, revisions: RevisionStore,
         prefix: str = "duoscene", weights: Mapping[str, float] = EVENT_WEIGHTS, clock: Clock = utc_now,
-        hold: Hold = hold_on,
+        hold: Hold = hold_on, cipher: TextCipher = PLAIN,
     ) -> None:  # fmt: skip
         self._server = Server(redis_url, timeout_seconds=WRITE_SECONDS)
         self._events = events
@@ -96,6 +98,7 @@ class RedisLiveState:
         self._prefix = prefix
         self._clock = clock
         self._hold = hold
+        self._cipher = cipher
         self._trends = Trends(self._server.client, prefix, weights, clock)
         self._exposures = Exposures(self._server.client, prefix, clock)
         self._repair = Repair(self._server, self._trends, self._exposures, events, revisions, prefix)
@@ -285,16 +288,11 @@ class RedisLiveState:
         except FAILURES as error:
             self._fail("a user state", error)
             return None
-        parts = [
-            None if profile is None else Part(
-                [load_entry(member) for member in history],
-                to_figures(purchased),
-                to_figures(seen),
-                to_figures(dismissed),
-                load_profile(profile),
-            )
-            for profile, history, purchased, seen, dismissed in zip(marks[::2], *(sets[i::5] for i in range(4)), strict=True)
-        ]  # fmt: skip
+        try:
+            parts = self._parts(marks[::2], sets)
+        except Unavailable as error:  # a profile under a key that is missing
+            log.warning("a user state cannot be read: %s", error)
+            return None
         return Cached(
             self._repair.is_valid(valid_for) and not self._repair.has_missed(wanted),
             int(revision or 0),
@@ -302,6 +300,18 @@ class RedisLiveState:
             [generation or b"" for generation in marks[1::2]],
             [load_entry(member) for members in sets[4::5] for member in members],
         )
+
+    def _parts(self, profiles: Sequence[bytes | None], sets: Sequence[Any]) -> list[Part | None]:
+        return [
+            None if profile is None else Part(
+                [load_entry(member) for member in history],
+                to_figures(purchased),
+                to_figures(seen),
+                to_figures(dismissed),
+                load_profile(profile, self._cipher),
+            )
+            for profile, history, purchased, seen, dismissed in zip(profiles, *(sets[i::5] for i in range(4)), strict=True)
+        ]  # fmt: skip
 
     async def _build_all(self, wanted: Sequence[Subject]) -> tuple[Any, ...]:
         """The catalogue revision, then the part of each subject."""
@@ -334,7 +344,12 @@ class RedisLiveState:
     async def _build_and_keep(self, subject: Subject, generation: bytes) -> Part:
         """Right for this reader even if a writer came between and it is not kept: who wrote before us was seen."""
         part = await self._build(subject)
-        arguments: list[Any] = [generation, STATE_TTL_SECONDS, dump_profile(part.profile), len(part.history)]
+        arguments: list[Any] = [
+            generation,
+            STATE_TTL_SECONDS,
+            dump_profile(part.profile, self._cipher),
+            len(part.history),
+        ]
         arguments += [x for entry in part.history for x in (entry.occurred_at, dump_entry(entry))]
         for figures in (part.purchased, part.seen, part.dismissed):
             arguments += [len(figures), *(x for item_id, figure in figures.items() for x in (figure, item_id))]

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from app.catalogue.item import Consent, User
 from app.feedback.event import Event, taste_kind_of
 from app.feedback.state import MAX_HISTORY, HistoryEntry
+from app.privacy.encryption import StoredText, TextCipher
 
 NO_PROFILE = b"-"
 PARTS = "mhpgsd"  # of a subject's keys
@@ -68,16 +69,20 @@ def merge_latest(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return merged
 
 
-def dump_profile(user: User | None) -> bytes:
+def dump_profile(user: User | None, cipher: TextCipher) -> bytes:
     if user is None:
         return NO_PROFILE
-    return json.dumps(dataclasses.asdict(user), default=datetime.isoformat).encode()
+    stored = cipher.encrypt(user.text)
+    values = dataclasses.asdict(user) | {"text": stored.text, "text_key": stored.key}
+    return json.dumps(values, default=datetime.isoformat).encode()
 
 
-def load_profile(data: bytes) -> User | None:
+def load_profile(data: bytes, cipher: TextCipher) -> User | None:
+    """Raises Unavailable for a text whose key is missing."""
     if data == NO_PROFILE:
         return None
     values = json.loads(data)
+    values["text"] = cipher.decrypt(StoredText(values["text"], values.pop("text_key", None)))
     values["tags"] = tuple(values["tags"])
     values["consent"] = Consent(**values["consent"])
     if values["created_at"] is not None:
