@@ -289,7 +289,7 @@ class Snapshot:
             else:
                 rows_BK, scores_BK = source.find(users, space, num + spare, allowed_R)
             for b, rows in enumerate(rows_BK):
-                kept = rows >= 0
+                kept = (rows >= 0) & np.isfinite(scores_BK[b])  # a broken vector costs its item the source, nobody else
                 if excluded is not None and len(excluded[b]):
                     kept &= ~np.isin(rows, excluded[b])
                 lists[b][source.name] = Ranked(rows[kept][:num], scores_BK[b, kept][:num])

@@ -28,7 +28,7 @@ def diagnose(draft: Draft, degraded: tuple[str, ...]) -> Diagnostics:
         candidates=draft.candidates,
         dropped=draft.admission.dropped,
         timings_ms=dict(draft.timings_ms),
-        weights=draft.weights,
+        weights={name: round(weight, DIGITS) for name, weight in draft.weights.items()},
         fallbacks=tuple(draft.fallbacks),
         num_items=draft.live.catalogue.num_items,
         num_allowed=num_allowed,

@@ -17,14 +17,17 @@ from app.catalogue.item import Item, ItemChanges
 from app.feedback.state import HistoryEntry, UserState
 from app.retrieval.filters import parse_filter
 from app.retrieval.sources import SOURCE_NAMES
+from app.scenarios.defaults import READY_MADE
 from app.scenarios.scenario import Boost, Caps, Exclusions, Pin, Promotion, Rotation, Scenario
 from app.serving import pipeline
 from app.serving.composition.promotions import num_wanted
 from app.serving.live import LiveSnapshot
+from app.serving.page import draft_page
+from app.serving.pipeline import Draft, complete_slate
 from app.serving.ranking import rank
 from app.serving.slate import SlateRequest
 from tests.integration.serving.conftest import NOW, encoder, make_items, shop, trained
-from tests.integration.serving.slates import draft_of, ids_of, live_of
+from tests.integration.serving.slates import asked_of, draft_of, ids_of, live_of
 
 __all__ = ["encoder", "shop", "trained"]  # fixtures
 IDS = [item.item_id for item in make_items()]
@@ -164,6 +167,59 @@ def test_a_slate_keeps_what_it_promises(live, monkeypatch, changes, scenario, re
 
     again = draft_of(live, scenario, request, state)
     assert again.picks == picks, "the same request with the same seed is the same slate"
+
+
+@settings(max_examples=40, deadline=None)
+@given(catalogues, st.lists(st.tuples(scenarios, requests), min_size=2, max_size=4), states)
+def test_the_slates_of_a_page_are_disjoint_and_each_as_long_as_what_is_left(live, changes, wishes, state):
+    live = replace(live, catalogue=live.catalogue.apply(changes))
+    shown: frozenset[str] = frozenset()
+    asked = [asked_of(scenario, request, state) for scenario, request in wishes]
+    drafts: list[Draft] = []
+    while len(drafts) < len(asked):
+        drafts += draft_page(asked[len(drafts) :], live, drafts)
+        complete_slate(drafts[-1], [], READY_MADE.get)
+    for draft, (_, request) in zip(drafts, wishes, strict=True):
+        left = replace(draft.asked, request=replace(request, exclude_items=request.exclude_items | shown))
+        may_R = matching(live, left)
+        rows = [pick.row for pick in draft.picks]
+        assert may_R[rows].all()
+        assert len(set(rows)) == len(rows) == min(draft.asked.n, np.count_nonzero(may_R))
+        assert not shown & set(ids_of(draft))
+        shown |= set(ids_of(draft))
+
+
+@settings(max_examples=30, deadline=None)
+@given(catalogues, scenarios, requests, states)
+def test_what_follows_goes_through_all_that_may_be_shown_once(live, changes, scenario, request, state):
+    """As `recommend_next` asks: the same request without what was shown."""
+    live = replace(live, catalogue=live.catalogue.apply(changes))
+    scenario, request = replace(scenario, n=max(scenario.n, 7)), replace(request, n=max(request.n or 7, 7))
+    first = draft_of(live, scenario, request, state)
+    shown, draft = ids_of(first), first
+    while draft.num_left > 0:
+        draft = draft_of(live, scenario, replace(request, exclude_items=request.exclude_items | {*shown}), state)
+        assert draft.picks
+        shown += ids_of(draft)
+    assert len(shown) == len(set(shown))
+    assert set(shown) == {live.catalogue.id_at(row) for row in np.flatnonzero(matching(live, first.asked)).tolist()}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    scenarios.map(lambda scenario: replace(scenario, pins=())),
+    st.sampled_from([(0.5, 0.5), (0.3, 0.7), (0.1, 0.5), (0.25, 0.0)]),
+    states,
+)
+def test_two_promotions_have_their_shares_at_once(live, scenario, shares, state):
+    kitchen, fishing = ({"field": "category", "contains": name} for name in ("Kitchen", "Fishing"))
+    promotions = (Promotion(kitchen, shares[0]), Promotion(fishing, shares[1]))
+    draft = draft_of(live, replace(scenario, page_promotions=promotions, filter=None), state=state)
+    rows, may_R = [pick.row for pick in draft.picks], matching(live, draft.asked)
+    for promotion in promotions:
+        match_R = live.catalogue.matching(parse_filter(promotion.filter), NOW, None)
+        wanted = math.floor(promotion.share * len(rows) + 1e-9)  # two shares rounded up may not fit
+        assert np.count_nonzero(match_R[rows]) >= min(wanted, int(np.count_nonzero(match_R & may_R)))
 
 
 @settings(max_examples=40, deadline=None)

@@ -75,6 +75,7 @@ class QuerySource:
         spread_X1 = np.maximum(usual_XS.std(1, keepdims=True), 1e-6)
         above_XC = (phrases_XP @ self._content.vectors(rows_C, space).T - usual_XS.mean(1, keepdims=True)) / spread_X1
         share_C = np.clip((above_XC.max(0) - UNLIKE_FROM) / (UNLIKE_TO - UNLIKE_FROM), 0.0, 1.0)
+        share_C = np.nan_to_num(share_C, nan=0.0)  # a phrase whose vector is no number forbids nothing
         factor_C: Float32Array = (1.0 - (1.0 - UNLIKE_LEAST) * share_C).astype(np.float32)
         return factor_C
 

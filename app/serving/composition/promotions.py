@@ -33,11 +33,12 @@ def promised_rows(draft: Draft) -> set[int]:
 
 
 def promote(draft: Draft, find_more: FindMore) -> None:
-    """In the scenario's order; a place that one promotion holds is not taken by the next."""
+    """In the scenario's order; what the share of one promotion needs is not taken by the next, what it has beyond that may be."""
     total = len(draft.picks) + len(draft.pins)
     for i, (promotion, match_R) in enumerate(zip(draft.asked.scenario.page_promotions, draft.promoted_R, strict=True)):
         missing = num_wanted(promotion.share, total) - sum(bool(match_R[pick.row]) for pick in draft.standing())
-        free = [pick for pick in draft.picks if not any(before_R[pick.row] for before_R in draft.promoted_R[: i + 1])]
+        held = _held_by(draft, i, total)
+        free = [pick for pick in draft.picks if pick.row not in held and not match_R[pick.row]]
         missing = min(missing, len(free))
         if missing <= 0:
             continue
@@ -47,6 +48,15 @@ def promote(draft: Draft, find_more: FindMore) -> None:
         kept = [pick for pick in draft.picks if pick.row not in gone]
         draft.picks = spread(kept, brought, match_R, promotion.share)
         draft.report(RULE, [pick.row for pick in brought])
+
+
+def _held_by(draft: Draft, num: int, total: int) -> set[int]:
+    """Rows of the first picks that the shares of the first `num` promotions need."""
+    held: set[int] = set()
+    for promotion, match_R in zip(draft.asked.scenario.page_promotions[:num], draft.promoted_R[:num], strict=True):
+        needed = num_wanted(promotion.share, total) - sum(bool(match_R[pin.row]) for pin in draft.pins.values())
+        held |= set([pick.row for pick in draft.picks if match_R[pick.row]][: max(needed, 0)])
+    return held
 
 
 def num_wanted(share: float, num: int) -> int:

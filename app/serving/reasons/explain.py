@@ -21,7 +21,7 @@ from app.serving.reasons.reason import Evidence, Reason
 from app.serving.reasons.sentence import Sentences
 from app.serving.reasons.shortlist import shortlist
 from app.serving.rules import Asked
-from app.types import BoolArray, Int64Array
+from app.types import BoolArray, Float32Array, Int64Array
 
 MIN_SHARE = 0.01  # of evidence that is worth telling
 MAX_OF_A_KIND = 3  # pieces of evidence, per item
@@ -67,7 +67,7 @@ def _add_causes(
             Evidence(
                 cause.kind, share, item_id=cause.item_id or None, event=cause.event or None, words=cause.words or None
             )
-            for cause, share in zip(causes, share_XK[:, k].round(4).tolist(), strict=True)
+            for cause, share in zip(causes, _rounded(share_XK[:, k]), strict=True)
         ]
         for kinds in (("history", "context"), ("taste",), ("profile",), ("query",)):
             found[row] += _strongest([e for e in evidence if e.kind in kinds])
@@ -77,9 +77,7 @@ def _add_sources(found: Found, asked: Asked, live: LiveSnapshot, ranking: Rankin
     """And what the knowledge graph, where it is among them, went over."""
     assert live.model
     names, share_XK = shares_of_sources(asked, live, ranking, rows_K)
-    by_row = {
-        row: dict(zip(names, share_XK[:, k].round(4).tolist(), strict=True)) for k, row in enumerate(rows_K.tolist())
-    }
+    by_row = {row: dict(zip(names, _rounded(share_XK[:, k]), strict=True)) for k, row in enumerate(rows_K.tolist())}
     for row, shares in by_row.items():
         found[row] += _strongest([Evidence("source", share, source=name) for name, share in shares.items()])
     of_graph = {row: shares.get(GRAPH, 0.0) for row, shares in by_row.items()}
@@ -96,6 +94,11 @@ def _add_boosts(found: Found, ranking: Ranking | None, picks: Sequence[Pick]) ->
     scores = scores_at(ranking, np.asarray([pick.row for pick in boosted], np.int64))
     for pick, score in zip(boosted, scores.tolist(), strict=True):
         found[pick.row] += _strongest([Evidence("rule", round(1.0 - score / pick.score, 4), rule=BOOST)])
+
+
+def _rounded(shares: Float32Array) -> list[float]:
+    """As doubles, so that they are written with four digits."""
+    return [round(share, 4) for share in shares.tolist()]
 
 
 def _strongest(evidence: list[Evidence]) -> list[Evidence]:

@@ -22,15 +22,20 @@ def live_of(trained: Snapshot, encoder: Encoder) -> LiveSnapshot:
     return ServingState.with_model(encoder, trained, [*READY_MADE.values()], {}).current
 
 
+def asked_of(
+    scenario: Scenario, request: SlateRequest | None = None, state: UserState | None = None, *, personal: bool = True, now: datetime = NOW
+) -> Asked:  # fmt: skip
+    request = request or SlateRequest(scenario.name)
+    filters = [None if spec is None else parse_filter(spec) for spec in (request.filter, scenario.filter)]
+    return Asked(request, scenario, *filters, state or UserState(), None, personal, now, request.n or scenario.n)
+
+
 def draft_of(
     live: LiveSnapshot, scenario: Scenario, request: SlateRequest | None = None, state: UserState | None = None,
     *, personal: bool = True, now: datetime = NOW, trending: Sequence[str] = (), shown: Mapping[str, Exposure] | None = None,
 ) -> Draft:  # fmt: skip
     """What the recommender does, without its fetching."""
-    request = request or SlateRequest(scenario.name)
-    filters = [None if spec is None else parse_filter(spec) for spec in (request.filter, scenario.filter)]
-    n = request.n or scenario.n
-    draft = draft_slate(Asked(request, scenario, *filters, state or UserState(), None, personal, now, n), live)
+    draft = draft_slate(asked_of(scenario, request, state, personal=personal, now=now), live)
     if draft.is_open:
         complete_slate(draft, trending, READY_MADE.get, shown)
     return draft
