@@ -43,6 +43,7 @@ from app.retrieval.sources import (
     TrendingSource,
     TwoTowerSource,
 )
+from app.retrieval.sources.lists import excluded_keys, is_excluded
 from app.retrieval.space import ItemSpace
 from app.retrieval.transfer import Transfer
 from app.scenarios.scenario import Objective, Scenario, Weight
@@ -279,6 +280,7 @@ class Snapshot:
         """What each source wanted proposes to each user, before fusion: at most num rows. user_BD: vectors of `TwoTowerSource`, where they
         are known."""
         spare = max((len(rows) for rows in excluded), default=0) if excluded else 0
+        left_out = excluded_keys(excluded, len(space)) if excluded and spare else None
         sources = (TwoTowerSource(self.runner, table), *self._fixed_sources)
         lists: list[dict[str, Ranked]] = [{} for _ in range(len(users))]
         for source in sources:
@@ -288,11 +290,11 @@ class Snapshot:
                 rows_BK, scores_BK = source.nearest(user_BD, users.scenario_B, space, num + spare, allowed_R)
             else:
                 rows_BK, scores_BK = source.find(users, space, num + spare, allowed_R)
-            for b, rows in enumerate(rows_BK):
-                kept = (rows >= 0) & np.isfinite(scores_BK[b])  # a broken vector costs its item the source, nobody else
-                if excluded is not None and len(excluded[b]):
-                    kept &= ~np.isin(rows, excluded[b])
-                lists[b][source.name] = Ranked(rows[kept][:num], scores_BK[b, kept][:num])
+            kept_BK = (rows_BK >= 0) & np.isfinite(scores_BK)  # a broken vector costs its item the source, nobody else
+            if left_out is not None:
+                kept_BK &= ~is_excluded(rows_BK, left_out, len(space))
+            for b, kept_K in enumerate(kept_BK):
+                lists[b][source.name] = Ranked(rows_BK[b, kept_K][:num], scores_BK[b, kept_K][:num])
         return lists
 
     @cached_property

@@ -62,7 +62,7 @@ class KnowledgeGraphSource:
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
         mass_BN = normalised_rows(profile(users, space, self._decay))
-        scores_BN: sparse.csr_array = sparse.csr_array((len(users), len(space.index)), dtype=np.float32)
+        scores_BN = 0.0 * mass_BN  # nothing yet, in the right shape
         reached_BE, worth = sparse.csr_array((len(users), len(self._keys_E)), dtype=np.float32), 1.0
         for step in range(self._steps):
             mass_BN = strongest(mass_BN, BEAM) if step else mass_BN

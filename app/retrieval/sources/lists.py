@@ -5,6 +5,7 @@ Shapes: B users, K candidates, N trained items, R rows of the space.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,14 +14,6 @@ from scipy import sparse
 from app.retrieval.index import Neighbours, best
 from app.retrieval.space import ItemSpace
 from app.types import BoolArray, Float32Array, Int64Array
-
-
-def rank_trained(scores_BN: Float32Array, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
-    """The best of the trained items, as rows of the space. -inf: not a candidate. scores_BN is altered."""
-    if allowed_R is not None:
-        current_N = space.current_N
-        scores_BN[:, ~(allowed_R[: len(space.index)] if current_N is None else allowed_R[current_N])] = -np.inf
-    return best(scores_BN, num, space.current_N)
 
 
 def rank_sparse(scores_BN: sparse.csr_array, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
@@ -70,3 +63,15 @@ def stack(lists: list[tuple[Int64Array, Float32Array]]) -> Neighbours:
     for b, (rows, scores) in enumerate(lists):
         rows_BK[b, : len(rows)], scores_BK[b, : len(rows)] = rows, scores
     return rows_BK, scores_BK
+
+
+def excluded_keys(excluded: Sequence[Int64Array], num_rows: int) -> Int64Array:
+    """The rows that each user must not be shown, as one rising array for `is_excluded`. num_rows: R."""
+    return np.sort(np.concatenate([b * num_rows + rows for b, rows in enumerate(excluded)]))
+
+
+def is_excluded(rows_BK: Int64Array, keys: Int64Array, num_rows: int) -> BoolArray:
+    """bool [B, K]. keys: of `excluded_keys`, not empty."""
+    key_BK = rows_BK + np.arange(len(rows_BK))[:, None] * num_rows
+    found: BoolArray = keys[np.minimum(np.searchsorted(keys, key_BK), len(keys) - 1)] == key_BK
+    return found

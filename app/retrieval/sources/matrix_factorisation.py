@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.features.users import PAD, UserBatch
-from app.retrieval.index import Neighbours
-from app.retrieval.sources.lists import rank_trained
+from app.retrieval.index import Neighbours, VectorIndex
 from app.retrieval.sources.profile import recency_weights
 from app.retrieval.sources.source import Fitted
 from app.retrieval.space import ItemSpace
@@ -26,6 +25,8 @@ class MatrixFactorisationSource:
 
     def __init__(self, fitted: Fitted) -> None:
         self._factors_NF: Float32Array = fitted.arrays["factors"]
+        # exact: a graph over vectors of different lengths finds too little
+        self._index = VectorIndex(self._factors_NF, exact=True)
         self._gram_FF: Float32Array = np.asarray(fitted.arrays["gram"])
         self._confidence = fitted.number("confidence")
         self._decay = fitted.number("decay")
@@ -34,9 +35,14 @@ class MatrixFactorisationSource:
         rows_BL = space.trained_rows(users.history_BL)
         weight_BL = np.where(rows_BL != PAD, recency_weights(users, self._decay), 0.0)
         user_BF = np.stack([self.fold_in(row, weight) for row, weight in zip(rows_BL, weight_BL, strict=True)])
-        scores_BN = user_BF @ self._factors_NF.T
-        scores_BN[~user_BF.any(1)] = -np.inf
-        return rank_trained(scores_BN, space, num, allowed_R)
+        current_N = space.current_N
+        if allowed_R is not None:
+            allowed_R = allowed_R[: len(space.index)] if current_N is None else allowed_R[current_N]
+        rows_BK, scores_BK = self._index.search(user_BF, num, allowed_R)
+        known_B1 = np.any(user_BF, axis=1, keepdims=True)
+        found_BK = (rows_BK >= 0) & known_B1
+        current_BK = rows_BK if current_N is None else current_N[rows_BK]
+        return np.where(found_BK, current_BK, -1), np.where(found_BK, scores_BK, -np.inf).astype(np.float32)
 
     def fold_in(self, rows_L: np.ndarray, weight_L: Float32Array) -> Float32Array:
         """float32 [F]: the least-squares user for these events; an event of weight w counts as w of an event."""
