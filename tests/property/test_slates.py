@@ -22,8 +22,8 @@ from app.scenarios.scenario import Boost, Caps, Exclusions, Pin, Promotion, Rota
 from app.serving import pipeline
 from app.serving.composition.promotions import num_wanted
 from app.serving.live import LiveSnapshot
-from app.serving.page import draft_page
-from app.serving.pipeline import Draft, complete_slate
+from app.serving.page import without_shown
+from app.serving.pipeline import Draft, complete_slate, draft_slate
 from app.serving.ranking import rank
 from app.serving.slate import SlateRequest
 from tests.integration.serving.conftest import NOW, encoder, make_items, shop, trained
@@ -174,10 +174,9 @@ def test_a_slate_keeps_what_it_promises(live, monkeypatch, changes, scenario, re
 def test_the_slates_of_a_page_are_disjoint_and_each_as_long_as_what_is_left(live, changes, wishes, state):
     live = replace(live, catalogue=live.catalogue.apply(changes))
     shown: frozenset[str] = frozenset()
-    asked = [asked_of(scenario, request, state) for scenario, request in wishes]
     drafts: list[Draft] = []
-    while len(drafts) < len(asked):
-        drafts += draft_page(asked[len(drafts) :], live, drafts)
+    for scenario, request in wishes:
+        drafts.append(draft_slate(without_shown(asked_of(scenario, request, state), live, drafts), live))
         complete_slate(drafts[-1], [], READY_MADE.get)
     for draft, (_, request) in zip(drafts, wishes, strict=True):
         left = replace(draft.asked, request=replace(request, exclude_items=request.exclude_items | shown))
