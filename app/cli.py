@@ -266,6 +266,7 @@ def bench_serve(
         int, typer.Option(min=1_000, max=1_000_000, help="Of the shop that all is compared with")
     ] = 10_000,
     users: Annotated[int, typer.Option(min=10, max=20_000, help="Shoppers with 50 events each")] = 1_000,
+    sizes: Annotated[str, typer.Option(help="Items of the larger shops, rising, comma-separated")] = "100000,1000000",
     seconds: Annotated[float, typer.Option(min=1, help="Of one load")] = 10,
     rounds: Annotated[int, typer.Option(min=1, help="Reference and service in turn, so often; the median counts")] = 3,
     quick: Annotated[bool, typer.Option("--quick", help="Slates alone, in about a minute")] = False,
@@ -274,19 +275,29 @@ def bench_serve(
 ) -> None:
     """What serving costs: its own stores, a synthetic shop, wrk for the load; nothing of yours is touched."""
     limit_threads(settings_with().num_threads, default=all_cores())
-    from app.benchmarks.serve import ServeConfig, run_serve
+    from app.benchmarks.bench import ServeConfig
+    from app.benchmarks.serve import QUICK, run_serve
     from app.benchmarks.slates import Plan
 
+    larger = numbers_in("--sizes", sizes)
     if quick:
-        config = ServeConfig(items, min(users, 200), ("slates",), Plan(seconds=min(seconds, 4), rounds=1), folder)
+        config = ServeConfig(items, min(users, 200), larger, QUICK, Plan(seconds=min(seconds, 4), rounds=1), folder)
     else:
-        config = ServeConfig(items, users, names_in(rows), Plan(seconds=seconds, rounds=rounds), folder)
+        config = ServeConfig(items, users, larger, names_in(rows), Plan(seconds=seconds, rounds=rounds), folder)
     run_serve(config, json)
 
 
 def names_in(text: str) -> tuple[str, ...]:
     """The names of a comma-separated option, in the order given, each once."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def numbers_in(option: str, text: str) -> tuple[int, ...]:
+    """Rising. Raises BadData."""
+    names = names_in(text)
+    if not names or not all(name.isdecimal() and int(name) > 0 for name in names):
+        raise BadData(f"{option} {text}: expected whole numbers above 0, for example 1000,10000")
+    return tuple(sorted(map(int, names)))
 
 
 def parse_map(pairs: list[str]) -> dict[str, str]:

@@ -115,14 +115,19 @@ async def _fill(settings: Settings, shop: ShopData, served: Sequence[str], progr
         return (await stores.revisions.read()).catalogue, key.secret
 
 
-async def publish(settings: Settings, snapshot: Snapshot) -> Path:
-    """Saved and made live."""
+async def publish(settings: Settings, snapshot: Snapshot, *, live: bool = True) -> Path:
     directory = Path(settings.models_url()) / snapshot.version
     await asyncio.to_thread(snapshot.save, directory)
     async with open_stores(settings) as stores:
         await stores.versions.add(ModelVersion(snapshot.version, utc_now(), "full", verdict="passed"))
-        await stores.versions.activate(snapshot.version)
+    if live:
+        await activate(settings, snapshot.version)
     return directory
+
+
+async def activate(settings: Settings, version: str) -> None:
+    async with open_stores(settings) as stores:
+        await stores.versions.activate(version)
 
 
 @contextlib.contextmanager

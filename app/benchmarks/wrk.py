@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -67,8 +67,9 @@ def find_wrk() -> str:
 def run_wrk(
     url: str, calls: Sequence[Call], expected: Expected, *, connections: int, seconds: float, core: int,
     rate: float = 0.0, headers: Mapping[str, str] | None = None, strict: bool = True,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Load:  # fmt: skip
-    """calls: sent in turn, again and again. rate: requests a second; 0: as many as possible. strict: a bad reply is an error.
+    """calls: sent in turn, again and again. rate: requests a second; 0: as many as possible. strict: a bad reply is an error. meanwhile: called when the load begins.
 
     Raises DuosceneError.
     """
@@ -78,6 +79,7 @@ def run_wrk(
     ):
         given.writelines(f"{call.method}\t{call.path}\t{call.body}\n" for call in calls)
         given.flush()
+        meanwhile()
         with pinned_to(core):
             load = _run(
                 [find_wrk(), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", f"{PATIENCE_SECONDS}s",

@@ -85,11 +85,11 @@ class Encoder:
     def _loaded(self) -> SentenceTransformer:
         with self._lock:
             if self._model is None:
-                self._model = _load(self.name, self._dtype)
+                self._model = load_model(self.name, self._dtype)
             return self._model
 
 
-def _load(name: str, dtype: str) -> SentenceTransformer:
+def load_model(name: str, dtype: str) -> SentenceTransformer:
     if name == "default":
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the weights are on disk; a look at the hub could only hang
     import torch

@@ -154,9 +154,9 @@ WORDS = st.lists(st.sampled_from(
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    from app.encoding.encoder import MAX_TOKENS, _load
+    from app.encoding.encoder import MAX_TOKENS, load_model
 
-    tokenizer = _load("default", "float32").tokenizer
+    tokenizer = load_model("default", "float32").tokenizer
     return lambda text: tokenizer(text, truncation=True, max_length=MAX_TOKENS)["input_ids"]
 
 
