@@ -201,8 +201,9 @@ class Snapshot:
         *,
         at_K: Int64Array | None = None,
         price_C: Float32Array | None = None,
+        by: Method | None = None,
     ) -> Order:
-        """The candidates' scores by what validation chose for this scenario: the ranker, or the fusion as it stands.
+        """The candidates' scores by what validation chose for this scenario, the ranker or the fusion as it stands; or `by` what is given.
 
         found: from `recommend(…, for_ranking=True)`, else the fusion stands. at_K: places to score, the others are left out. price_C: as
         of now, of the candidates scored; none given: as of the space.
@@ -211,7 +212,7 @@ class Snapshot:
         fused_C, shopper = found.scores_C[places], found.shopper
         method: Method = "fusion"
         if shopper is not None:
-            method = self.ranker.method(scenario, objective, shopper.is_cold, shopper.moment)
+            method = by or self.ranker.method(scenario, objective, shopper.is_cold, shopper.moment)
         if method != "ranker" or not len(found.rows_C):
             return Order(fused_C, f"{method}; the objective does not act" if objective is not None else method)
         features_FC = self.features(found, space, table, scenario, at_K)

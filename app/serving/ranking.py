@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.retrieval.candidates import Candidates
+from app.retrieval.ranker import Method
 from app.serving.live import LiveSnapshot
 from app.serving.rules import Asked
 from app.types import Float32Array, Int64Array
@@ -30,16 +31,16 @@ def rank(asked: Asked, live: LiveSnapshot, candidates: Candidates) -> Ranking:
 
 
 def order(
-    asked: Asked, live: LiveSnapshot, candidates: Candidates, at_K: Int64Array | None = None
+    asked: Asked, live: LiveSnapshot, candidates: Candidates, at_K: Int64Array | None = None, by: Method | None = None
 ) -> tuple[Float32Array, str]:
-    """The scores of all candidates, or of those at these places, and what made them."""
+    """The scores of all candidates, or of those at these places, and what made them. by: what is to make them; none given: what serves."""
     model, scenario = live.model, asked.scenario
     assert model
     price_C = None
     if scenario.objective is not None and scenario.objective.value > 0:
         price_C = _prices(live, candidates.rows_C if at_K is None else candidates.rows_C[at_K])
     scores_C, method = model.snapshot.ordered(
-        candidates, model.space, model.table, scenario.name, scenario.objective, at_K=at_K, price_C=price_C
+        candidates, model.space, model.table, scenario.name, scenario.objective, at_K=at_K, price_C=price_C, by=by
     )
     return np.nan_to_num(scores_C, nan=0.0, posinf=1.0, neginf=0.0).astype(np.float32, copy=False), method
 

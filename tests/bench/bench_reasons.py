@@ -1,6 +1,6 @@
 """What reasons cost, and how often the short list holds the true first cause.
 
-Cost model: one retrieval and one ranking for each thing left out, in one batch (at most 16 items of the history, the history as a
+Cost model: one retrieval and one ranking for each thing left out, in one batch (at most 24 items of the history, the history as a
 whole, the profile), and one ranking for each source. Prints p50/p95/p99 for slates of 20 after 50 events. Run on a published version:
 
     python tests/bench/bench_reasons.py MODEL_DIR EVENTS [--users 60] [--scenario home]

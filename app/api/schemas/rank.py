@@ -8,19 +8,22 @@ from pydantic import ConfigDict, Field
 
 from app.api.schemas.fields import Id, JsonObject, View
 from app.api.schemas.recommendations import (
-    Boosts,
+    QUERY,
     ContextItems,
     DiagnosticsView,
+    InterpretedQueryView,
     ItemFieldNames,
+    Selective,
     Shopper,
     SlateItemView,
+    Words,
 )
 from app.serving.slate import SlateRequest
 
 MAX_RANKED = 1_000
 
 
-class RankBody(Shopper):
+class RankBody(Selective, Shopper):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"scenario": "search", "user_id": "u1", "item_ids": ["sku-1", "sku-2"], "fields": ["title"]}]
@@ -32,11 +35,11 @@ class RankBody(Shopper):
         description="What to put in order; an item named twice is ranked once"
     )
     context_items: ContextItems = Field([], description="The item being viewed, or the cart")
+    query: Words | None = Field(None, description=QUERY)
     filter: JsonObject | None = Field(
         None,
         description="What does not match comes back under filtered_items; the scenario's own filter is not applied",
     )
-    boosts: Boosts = Field([], description="Soft preferences: scores of matching items are multiplied")
     fields: ItemFieldNames = Field([], description="Item properties to return with each item, or attributes.<name>")
     reasons: bool = Field(False, description="Why each item stands where it does")
 
@@ -47,6 +50,7 @@ class RankBody(Shopper):
         return SlateRequest(
             scenario=self.scenario,
             context_items=tuple(self.context_items),
+            query=self.query,
             filter=self.filter,
             boosts=tuple(boost.to_boost() for boost in self.boosts),
             fields=tuple(self.fields),
@@ -93,9 +97,12 @@ class RankView(View):
         description="Known, but hidden, expired or not yet published; in the order given"
     )
     unknown_items: list[str] = Field(description="The catalogue has no such item; in the order given")
-    filtered_items: list[str] = Field(description="The request's filter leaves them out; in the order given")
+    filtered_items: list[str] = Field(
+        description="The request's filter, or what its words demand, leaves them out; in the order given"
+    )
     fallbacks: list[str] = Field(
         description="What ordered items that no source of the scenario scored, behind the others"
     )
     degraded: list[str] = Field(description="Which dependency was missing, such as user_state")
+    interpreted_query: InterpretedQueryView | None = Field(None, description="Only where `query` was asked with")
     diagnostics: DiagnosticsView | None = Field(None, description="Only where it was asked for")

@@ -56,21 +56,11 @@ class InlineProfile(Body):
         )  # fmt: skip
 
 
-class SlateOptions(Body):
-    """What a slate is to be, whoever it is for."""
+class Selective(Body):
+    """What a call wants and does not want."""
 
-    scenario: Id = Field(description="A configured scenario")
-    context_items: ContextItems = Field([], description="The item being viewed, or the cart")
-    query: Words | None = Field(None, description=QUERY)
-    n: SlateSize | None = Field(None, description="Slate size; default: the scenario's")
     filter: JsonObject | None = Field(None, description="Never relaxed: what does not match is never returned")
     boosts: Boosts = Field([], description="Soft preferences: scores of matching items are multiplied")
-    exclude_items: ExcludedItems = Field([])
-    diversity: Share | None = Field(
-        None, description="0: relevance alone, 1: difference alone; default: the scenario's"
-    )
-    fields: ItemFieldNames = Field([], description="Item properties to return with each item, or attributes.<name>")
-    reasons: bool = Field(False, description="Why each item is there")
 
     @model_validator(mode="after")
     def check_cost(self) -> Self:
@@ -86,6 +76,21 @@ class SlateOptions(Body):
 
     def filter_cost(self) -> int:
         return cost_of(self.filter) + sum(cost_of(boost.filter) for boost in self.boosts)
+
+
+class SlateOptions(Selective):
+    """What a slate is to be, whoever it is for."""
+
+    scenario: Id = Field(description="A configured scenario")
+    context_items: ContextItems = Field([], description="The item being viewed, or the cart")
+    query: Words | None = Field(None, description=QUERY)
+    n: SlateSize | None = Field(None, description="Slate size; default: the scenario's")
+    exclude_items: ExcludedItems = Field([])
+    diversity: Share | None = Field(
+        None, description="0: relevance alone, 1: difference alone; default: the scenario's"
+    )
+    fields: ItemFieldNames = Field([], description="Item properties to return with each item, or attributes.<name>")
+    reasons: bool = Field(False, description="Why each item is there")
 
     def options(self) -> dict[str, Any]:
         """As SlateRequest takes them."""

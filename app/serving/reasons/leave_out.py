@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from app.retrieval.candidates import Candidates
+from app.retrieval.ranker import Method
 from app.serving.live import LiveSnapshot
 from app.serving.ranking import Ranking, order
 from app.serving.reasons.causes import Cause, without
@@ -33,7 +34,10 @@ def shares_of_causes(
     versions = [without(asked, cause) for cause in causes]
     weights = [weights_of(version, live, live.model, asked.scenario) for version in versions]
     found = retrieve_each(versions, live, allowed_R, asked.scenario, weights, num)
-    left = [scores_of(version, live, candidates, rows_K) for version, candidates in zip(versions, found, strict=True)]
+    by = method_of(ranking)
+    left = [
+        scores_of(version, live, candidates, rows_K, by) for version, candidates in zip(versions, found, strict=True)
+    ]
     return _gone(scores_at(ranking, rows_K), np.stack(left))
 
 
@@ -44,7 +48,7 @@ def shares_of_sources(
     found = ranking.candidates
     place_K = np.flatnonzero(np.isin(found.rows_C, rows_K))
     names = [name for name, rank_C in found.ranks.items() if rank_C[place_K].any()]
-    left = [scores_of(asked, live, without_source(found, name), rows_K) for name in names]
+    left = [scores_of(asked, live, without_source(found, name), rows_K, method_of(ranking)) for name in names]
     if not left:
         return [], np.zeros((0, len(rows_K)), np.float32)
     return names, _gone(scores_at(ranking, rows_K), np.stack(left))
@@ -69,13 +73,21 @@ def scores_at(ranking: Ranking, rows_K: Int64Array) -> Float32Array:
     return scores_K
 
 
-def scores_of(asked: Asked, live: LiveSnapshot, found: Candidates, rows_K: Int64Array) -> Float32Array:
+def method_of(ranking: Ranking) -> Method:
+    """What scored the slate must score it without a cause as well: without its history a request may be served by another method,
+    and scores of two methods say nothing beside each other."""
+    return "ranker" if ranking.method == "ranker" else "fusion"
+
+
+def scores_of(
+    asked: Asked, live: LiveSnapshot, found: Candidates, rows_K: Int64Array, by: Method | None = None
+) -> Float32Array:
     """The same, of candidates that have not been ranked: only those asked for are."""
     place_K = places_of(found, rows_K)
     known_K = place_K >= 0
     scores_K = np.zeros(len(rows_K), np.float32)
     if known_K.any():
-        scores_K[known_K] = order(asked, live, found, place_K[known_K])[0]
+        scores_K[known_K] = order(asked, live, found, place_K[known_K], by)[0]
     return scores_K
 
 

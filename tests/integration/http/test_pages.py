@@ -158,9 +158,18 @@ def test_a_list_comes_back_in_order(shop: httpx.Client, admin: httpx.Client, bra
     assert "next_cursor" not in ranked
 
 
+def test_a_list_is_ordered_by_what_was_searched_for(shop: httpx.Client, brand: str) -> None:
+    given = [f"page {i}/é" for i in range(40)]
+    ranked = shop.post("/v1/rank", json={"scenario": "search", "item_ids": given, "query": "a page under 21"}).json()
+    assert ranked["interpreted_query"]["filter"] == {"and": [{"field": "price", "lt": 21}]}
+    assert {*ids(ranked)} == {*given[:21]}
+    assert ranked["filtered_items"] == given[21:]
+
+
 @pytest.mark.parametrize(
     ("change", "loc", "code"),
     [
+        ({"boosts": [{"filter": {"or": [{"field": "price", "lt": 1}] * 40}, "factor": 2.0}] * 4}, [], "query_too_costly"),
         ({"item_ids": []}, ["item_ids"], "too_few"),
         ({"item_ids": None}, ["item_ids"], "missing_field"),
         ({"item_ids": "sku"}, ["item_ids"], "wrong_type"),

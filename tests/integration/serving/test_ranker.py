@@ -15,13 +15,17 @@ from app.encoding.encoder import Encoder
 from app.features.ranking import FEATURES
 from app.features.ranking.names import ROW
 from app.feedback.state import HistoryEntry, UserState
+from app.language.interpret import Interpretation
 from app.model.ranker import RankerConfig, RankerNet
 from app.retrieval.manifest import MANIFEST
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.scenario import Objective, Scenario
 from app.serving.live import LiveSnapshot
 from app.serving.ordering import sort_items
-from app.serving.reasons.leave_out import scores_at, scores_of
+from app.serving.pipeline import draft_slate
+from app.serving.queries import AskedWords
+from app.serving.reasons.causes import Cause
+from app.serving.reasons.leave_out import scores_at, scores_of, shares_of_causes
 from app.serving.rules import Asked
 from app.serving.slate import SlateRequest
 from tests.integration.serving.conftest import NOW
@@ -125,6 +129,32 @@ def test_scores_of_some_places_are_those_of_the_slate(by_price: LiveSnapshot) ->
     whole_K = scores_at(draft.ranking, rows_K)
     np.testing.assert_allclose(scores_of(draft.asked, by_price, draft.ranking.candidates, rows_K), whole_K, rtol=1e-4)
     assert whole_K[2] == 0.0
+
+
+def shares(live: LiveSnapshot, asked: Asked, cause: Cause) -> np.ndarray:
+    """Of a slate, by that cause."""
+    draft = draft_slate(asked, live)
+    assert draft.ranking
+    rows_K = np.asarray([pick.row for pick in draft.picks])
+    return shares_of_causes(asked, live, draft.admission.allowed_R, draft.ranking, rows_K, [cause], 400)[0]
+
+
+def test_what_a_cause_brought_is_told_in_the_scores_of_the_slate(
+    by_price: LiveSnapshot, trained: Snapshot, encoder: Encoder
+) -> None:
+    """Without a history, and without words, another method would serve; its scores say nothing beside these."""
+    asked = Asked(SlateRequest("home"), HOME, None, None, did("fish-rod-1", "cook-pan-2"), None, True, NOW, 8)
+    assert by_price.model
+    ranked, taste = by_price.model.snapshot, Cause("taste")
+    choices = {"": EVERYWHERE, "without history": {"order": "fusion", "objective": "fusion"}}
+    held = {**ranked.manifest.ranker, "choices": choices}
+    cold_by_fusion = live_of(replace(ranked, manifest=replace(ranked.manifest, ranker=held)), encoder)
+    np.testing.assert_allclose(shares(cold_by_fusion, asked, taste), shares(by_price, asked, taste), atol=1e-5)
+    words = AskedWords(Interpretation("knife"), None, encoder.encode(["knife"])[0])
+    searched, query = replace(asked, words=words), Cause("query", words="knife")
+    by_fusion = shares(live_of(trained, encoder), searched, query)
+    np.testing.assert_allclose(shares(by_price, searched, query), by_fusion, atol=1e-5)
+    assert by_fusion.max() > 0.5
 
 
 def test_an_artifact_keeps_its_ranker(by_price: LiveSnapshot, tmp_path: Path, encoder: Encoder) -> None:
