@@ -26,7 +26,12 @@ for k = 1, #KEYS, 6 do
       redis.call('ZADD', history, when, ARGV[i + 1])
       if what == 'purchase' then redis.call('ZADD', purchased, 'GT', when, item) end
       if what == 'dislike' then
-        redis.call('ZADD', disliked, 'GT', when, item)
+        local is_over = false  -- a later liking may have come before
+        for _, member in ipairs(redis.call('ZRANGEBYSCORE', history, when, '+inf')) do
+          local entry = cjson.decode(member)
+          if entry[2] == item and (entry[3] == 'like' or entry[3] == 'rating') then is_over = true end
+        end
+        if not is_over then redis.call('ZADD', disliked, 'GT', when, item) end
       elseif what ~= '' then
         redis.call('ZREM', seen, item)
         local since = redis.call('ZSCORE', disliked, item)

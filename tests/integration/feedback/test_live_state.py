@@ -296,6 +296,14 @@ async def test_a_dislike_stands_until_it_is_retracted_or_followed_by_a_liking(sh
     assert await both_ways(shop, dismissed) == ["b", "e"]
 
 
+async def test_a_dislike_that_comes_after_a_later_liking_is_over_already(shop: Shop) -> None:
+    assert await dismissed(shop) == []
+    await shop.send(event("1", 5, item_id="a", type="like"), event("2", 5, item_id="b", type="rating", value=5.0))
+    await shop.send(event("3", 4, item_id="a", type="dislike"), event("4", 4, item_id="b", type="dislike"))
+    await shop.send(event("5", 6, item_id="b", type="dislike"), event("6", 4, item_id="c", type="dislike"))
+    assert await both_ways(shop, dismissed) == ["b", "c"]
+
+
 async def test_exposures_of_all_shoppers_are_counted_and_rebuilt(shop: Shop, redis_url: str) -> None:
     await shop.show(slate(0, "a", "b"), slate(1, "a", user_id=None))
     await shop.send(event("1", 2, item_id="a"), event("2", 2, item_id="a", type="purchase"))
