@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
-SLICES = 5  # a wait is made of so many: where a busy process turns its event loop slowly, each gives it a turn
+SLICES = 10  # a wait is made of so many: where a busy process turns its event loop slowly, each gives it a turn
 T = TypeVar("T")
 
 

@@ -47,6 +47,10 @@ class Server:
             log.warning("Redis is left alone for %.1f s: %s", REST_SECONDS, why)
         self._resting_until = time.monotonic() + REST_SECONDS
 
+    def wake(self) -> None:
+        """It answers."""
+        self._resting_until = 0.0
+
     async def close(self) -> None:
         await self.client.aclose()
         await self.client.connection_pool.disconnect()

@@ -30,6 +30,7 @@ from app.scenarios.scenario import RevisionStore
 from app.stores.redis import scripts
 from app.stores.redis.client import FAILURES, Client, Server
 from app.stores.redis.exposures import Exposures
+from app.stores.redis.reading import READ_SECONDS, StateReader
 from app.stores.redis.repair import EventSource, Repair
 from app.stores.redis.seen import counts_at, score_of, showings_of
 from app.stores.redis.subject import (
@@ -37,7 +38,6 @@ from app.stores.redis.subject import (
     Subject,
     dump_entry,
     dump_profile,
-    load_entry,
     load_profile,
     merge_histories,
     merge_latest,
@@ -47,7 +47,7 @@ from app.stores.redis.subject import (
 from app.stores.redis.trends import Trends
 from app.types import Clock, utc_now
 
-READ_SECONDS = 0.02  # a healthy answer takes less than a millisecond
+TRENDS_SECONDS = 0.1  # a request waits no longer for them; thousands of items take some milliseconds to read
 WRITE_SECONDS = 1.0  # a missed write costs a repair, a slow one only its own caller
 POSTGRES_SECONDS = 1.0  # for what Redis cannot answer
 STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour
@@ -102,6 +102,7 @@ class RedisLiveState:
         self._trends = Trends(self._server.client, prefix, weights, clock)
         self._exposures = Exposures(self._server.client, prefix, clock)
         self._repair = Repair(self._server, self._trends, self._exposures, events, revisions, prefix)
+        self._reader = StateReader(self._server, prefix, self._repair.mark)
 
     async def start(self) -> None:
         self._repair.start()
@@ -247,7 +248,7 @@ class RedisLiveState:
         """Empty while Redis cannot be asked."""
         if limit > 0 and self._server.may_be_asked():
             try:
-                return await within(self._trends.top(scenario, limit), READ_SECONDS)
+                return await within(self._trends.top(scenario, limit), TRENDS_SECONDS)
             except FAILURES as error:
                 self._fail("trends", error)
         return []
@@ -255,8 +256,7 @@ class RedisLiveState:
     async def exposures(self, item_ids: Sequence[str]) -> dict[str, Exposure]:
         if item_ids and self._server.may_be_asked():
             try:
-                async with asyncio.timeout(READ_SECONDS):
-                    return await self._exposures.of(item_ids)
+                return await within(self._exposures.of(item_ids), READ_SECONDS)
             except FAILURES as error:
                 self._fail("exposures", error)
         return {}
@@ -275,43 +275,28 @@ class RedisLiveState:
         """None where Redis does not answer in time or may not be believed."""
         if not self._server.may_be_asked():
             return None
-        keys = [subject.keys(self._prefix) for subject in wanted]
-        pipe = self._server.client.pipeline(transaction=True)
-        pipe.mget(f"{self._prefix}:rev", self._repair.mark, *(key for mark, _, _, g, _, _ in keys for key in (mark, g)))
-        for subject, (_, history, purchased, _, seen, dismissed) in zip(wanted, keys, strict=True):
-            pipe.zrange(history, 0, -1)
-            for figures in (purchased, seen, dismissed):
-                pipe.zrange(figures, 0, -1, withscores=True)
-            pipe.zrange(subject.bridged_key(self._prefix), -MAX_HISTORY, -1)
-        try:
-            (revision, valid_for, *marks), *sets = await within(pipe.execute(), READ_SECONDS)
-        except FAILURES as error:
-            self._fail("a user state", error)
+        answer = await self._reader.read(wanted)
+        if answer is None:
             return None
         try:
-            parts = self._parts(marks[::2], sets)
+            parts = [
+                None
+                if held.profile is None
+                else Part(
+                    held.history, held.purchased, held.seen, held.dismissed, load_profile(held.profile, self._cipher)
+                )
+                for held in answer.held
+            ]
         except Unavailable as error:  # a profile under a key that is missing
             log.warning("a user state cannot be read: %s", error)
             return None
         return Cached(
-            self._repair.is_valid(valid_for) and not self._repair.has_missed(wanted),
-            int(revision or 0),
+            self._repair.is_valid(answer.valid_for) and not self._repair.has_missed(wanted),
+            answer.revision,
             parts,
-            [generation or b"" for generation in marks[1::2]],
-            [load_entry(member) for members in sets[4::5] for member in members],
+            [held.generation for held in answer.held],
+            [entry for held in answer.held for entry in held.bridged],
         )
-
-    def _parts(self, profiles: Sequence[bytes | None], sets: Sequence[Any]) -> list[Part | None]:
-        return [
-            None if profile is None else Part(
-                [load_entry(member) for member in history],
-                to_figures(purchased),
-                to_figures(seen),
-                to_figures(dismissed),
-                load_profile(profile, self._cipher),
-            )
-            for profile, history, purchased, seen, dismissed in zip(profiles, *(sets[i::5] for i in range(4)), strict=True)
-        ]  # fmt: skip
 
     async def _build_all(self, wanted: Sequence[Subject]) -> tuple[Any, ...]:
         """The catalogue revision, then the part of each subject."""
@@ -411,10 +396,6 @@ def apply_arguments(events: Sequence[Event]) -> list[Any]:
 
 def show_arguments(showings: Sequence[Showing]) -> list[Any]:
     return [len(showings), *(x for showing in showings for x in (score_of(showing.at), showing.item_id))]
-
-
-def to_figures(members: Sequence[tuple[bytes, float]]) -> dict[str, float]:
-    return {item.decode(): figure for item, figure in members}
 
 
 def newest(figures: Mapping[str, float], limit: int) -> dict[str, float]:

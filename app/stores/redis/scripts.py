@@ -48,6 +48,23 @@ end
 return 1
 """
 
+# KEYS revision, mark, then m h p g s d and the bridged entries of each subject; ARGV most bridged entries. Returns both values and, for each
+# subject, profile, generation, history and bridged entries (JSON, separated by commas), purchases, seen and dislikes (item, score …)
+READ = """
+local function entries(key, from) return table.concat(redis.call('ZRANGE', key, from, -1), ',') end
+local function figures(key) return redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end
+local out = {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])}
+for k = 3, #KEYS, 7 do
+  local profile, generation, bridged = redis.call('GET', KEYS[k]), redis.call('GET', KEYS[k + 3]), entries(KEYS[k + 6], -ARGV[1])
+  if profile then
+    out[#out + 1] = {profile, generation, entries(KEYS[k + 1], 0), bridged, figures(KEYS[k + 2]), figures(KEYS[k + 4]), figures(KEYS[k + 5])}
+  else
+    out[#out + 1] = {false, generation, '', bridged, {}, {}, {}}
+  end
+end
+return out
+"""
+
 # KEYS m g s of each subject; ARGV generation ttl, max seen, then for each subject the number of its items and (at, item) of each; at in
 # half-lives since 1970
 SHOW = """

@@ -18,7 +18,8 @@ def score_of(at: datetime) -> float:
 
 def counts_at(scores: Mapping[str, float], now: datetime) -> dict[str, float]:
     """Item -> decayed number of showings. A clock that runs ahead of ours does not make more than there were."""
-    return {item_id: 2.0 ** min(score - score_of(now), 30.0) for item_id, score in scores.items()}
+    at = score_of(now)
+    return {item_id: 2.0 ** min(score - at, 30.0) for item_id, score in scores.items()}
 
 
 def showings_of(impressions: Iterable[Impression]) -> list[Showing]:

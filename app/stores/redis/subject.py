@@ -6,7 +6,10 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Literal, NamedTuple
+
+import orjson
 
 from app.catalogue.item import Consent, User
 from app.feedback.event import Event, taste_kind_of
@@ -44,9 +47,11 @@ def dump_entry(entry: HistoryEntry) -> str:
     return json.dumps([entry.event_id, entry.item_id, entry.type, entry.occurred_at])
 
 
-def load_entry(member: bytes) -> HistoryEntry:
-    event_id, item_id, kind, at = json.loads(member)
-    return HistoryEntry(item_id, kind, at, event_id)
+def load_entries(members: bytes) -> list[HistoryEntry]:
+    """members: set members, separated by commas."""
+    return [
+        HistoryEntry(item_id, kind, at, event_id) for event_id, item_id, kind, at in orjson.loads(b"[%b]" % members)
+    ]
 
 
 def to_entry(event: Event) -> HistoryEntry:
@@ -57,7 +62,7 @@ def to_entry(event: Event) -> HistoryEntry:
 def merge_histories(histories: Iterable[Sequence[HistoryEntry]]) -> tuple[HistoryEntry, ...]:
     """By time, each event once, the newest MAX_HISTORY."""
     entries = {entry.event_id: entry for history in histories for entry in history}
-    return tuple(sorted(entries.values(), key=lambda entry: (entry.occurred_at, entry.event_id))[-MAX_HISTORY:])
+    return tuple(sorted(entries.values(), key=attrgetter("occurred_at", "event_id"))[-MAX_HISTORY:])
 
 
 def merge_latest(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
