@@ -9,6 +9,7 @@ from typing import Any
 from app.api.problems import FieldError
 
 MAX_SHOWN_CHARS = 60
+FREE_WORDS = {"text", "query", "context", "attributes", "cursor"}  # what people said of themselves is never repeated
 CODES = {
     "extra_forbidden": "unknown_field",
     "missing": "missing_field",
@@ -55,7 +56,8 @@ def _detail(error: Mapping[str, Any]) -> str:
     if kind in DETAILS:
         return DETAILS[kind]
     message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{message} (got {_shown(value)})" if _is_plain(value) else message
+    is_shown = _is_plain(value) and FREE_WORDS.isdisjoint(map(str, error["loc"]))
+    return f"{message} (got {_shown(value)})" if is_shown else message
 
 
 def _is_plain(value: Any) -> bool:

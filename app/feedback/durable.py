@@ -183,7 +183,9 @@ class DurableEvents:
                 for handle in handles:
                     await self._move(bridge, [handle])
                 return
-            log.error("event %r waited in Redis and the database refuses it: %s", events[0].event_id, error)
+            log.error(
+                "an event waited in Redis and the database refuses it (%s): it is kept aside", type(error).__name__
+            )
             await bridge.refuse(handles[0], str(error)[:500])
             return
         self.confirm(kept.group_id, is_live=await self._live.forget_shoppers_of(events))

@@ -114,8 +114,8 @@ def sqlstate(error: DBAPIError) -> str:
 
 
 def unfit(error: BaseException | None) -> Invalid:
-    """With PostgreSQL's own first line, which has neither the statement nor its values."""
-    line = str(error).partition("\n")[0].rpartition(">: ")[2]
+    """With what PostgreSQL's own first line says of the kind of fault: the value itself, which may be anybody's words, follows a colon."""
+    line = str(error).partition("\n")[0].rpartition(">: ")[2].partition(": ")[0]
     return Invalid(f"the database cannot hold a value: {line}", code="bad_value")
 
 
