@@ -57,12 +57,13 @@ class CatalogueStore(Protocol):
 @dataclass(frozen=True)
 class TrainingLogReader:
     """All as of one moment. until: number of the newest event. pieces: LOG_COLUMNS of the events and their
-    `query`, in time order, read once."""
+    `query`, in time order, read once. slates: SLATE_SCHEMA, what the service has shown, the newest slates of it, read once."""
 
     items: pl.DataFrame
     users: pl.DataFrame
     until: int
     pieces: AsyncIterator[pl.DataFrame]
+    slates: AsyncIterator[pl.DataFrame]
 
 
 class ShopDataStore(Protocol):

@@ -39,7 +39,14 @@ LOG_COLUMNS = (
     "scenario",
     "value",
     "occurred_at",
+    "recommendation_id",
+    "position",
 )  # what learning reads of an event
+# One row for each item of each slate that the service has shown; `device` and `country` as the request said.
+SLATE_SCHEMA: pl.Schema = pl.Schema(cast(Columns, {
+    "recommendation_id": pl.String, "user_id": pl.String, "session_id": pl.String, "scenario": pl.String, "item_id": pl.String,
+    "position": pl.Int32, "occurred_at": TIME, "device": pl.String, "country": pl.String,
+}))  # fmt: skip
 PIECE_ROWS = 100_000
 
 

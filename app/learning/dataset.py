@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from app.catalogue.shop_data import EventfulShop
 from app.features.users import KINDS, collapse_runs
 from app.feedback.event import EVENT_WEIGHTS, taste_kind
+from app.learning.showings import SHOWN, ShowingLog, Showings, nothing_shown
 from app.types import BoolArray, Float32Array, Int32Array, Int64Array
 
 TARGET_WEIGHT = 1.0  # an event of at least this weight is something to predict; a weaker one (a view) is history only
@@ -39,7 +40,8 @@ class Interactions:
 
     user_E, item_E: rows of user_ids, item_ids. scenario_E: rows of scenarios, whose row 0 is "" (none). at_E: unix seconds.
     weight_E: how much the event says as a training target, see EVENT_WEIGHTS. query_E: rows of queries, whose row 0 is "" (none):
-    what the shopper had searched for, in lower case, where the event's context says so.
+    what the shopper had searched for, in lower case, where the event's context says so. shown: all that is known of what was shown,
+    whatever part of the events this is.
     """
 
     user_ids: Sequence[str]
@@ -53,6 +55,7 @@ class Interactions:
     weight_E: Float32Array
     queries: Sequence[str]
     query_E: Int32Array
+    shown: Showings = field(default_factory=nothing_shown)
 
     def __len__(self) -> int:
         return len(self.user_E)
@@ -121,9 +124,36 @@ class EventLog:
         self._scenarios, self._queries = {"": 0}, {"": 0}
         self._weights = dict(EVENT_WEIGHTS) | dict(event_weights or {})
         self._pieces: list[pl.DataFrame] = []
+        self._shown = ShowingLog()
+
+    def add_slates(self, slates: pl.DataFrame) -> None:
+        """slates: SLATE_SCHEMA, what the service itself has shown. To be added before the events, which may report the same."""
+        self._shown.add(self._shown_of(slates, pl.col("device"), pl.col("country")))
+
+    def _shown_of(self, rows: pl.DataFrame, device: pl.Expr, country: pl.Expr) -> pl.DataFrame:
+        return (
+            rows.lazy()
+            .filter(pl.col("item_id").is_not_null(), pl.col("occurred_at").is_not_null())
+            .select(
+                actor=pl.coalesce("user_id", SESSION_PREFIX + pl.col("session_id")),
+                item_id="item_id",
+                at=pl.col("occurred_at").dt.epoch("us") / 1e6,
+                scenario=pl.col("scenario").fill_null(""),
+                slate="recommendation_id",
+                position="position",
+                device=device,
+                country=country,
+            )
+            .filter(pl.col("actor").is_not_null())
+            .join(self._items.lazy(), on="item_id", maintain_order="left")
+            .select(pl.col(name).cast(kind) for name, kind in SHOWN.items())
+            .collect()
+        )
 
     def add(self, events: pl.DataFrame) -> None:
         """events: at least LOG_COLUMNS of EVENT_SCHEMA; the query as a column or in `context`, or in neither."""
+        nothing = pl.lit(None, pl.String)
+        self._shown.add(self._shown_of(events.filter(pl.col("type") == "impression"), nothing, nothing))
         events = (
             events.lazy()
             .filter(pl.col("type") != "impression", pl.col("item_id").is_not_null())
@@ -169,6 +199,16 @@ class EventLog:
         """Ends the reading."""
         columns = pl.concat(self._pieces) if self._pieces else pl.DataFrame(schema=PIECE)
         self._pieces.clear()
+        scenario_rows = {name: row for row, name in enumerate(sorted(self._scenarios))}
+        kind_names = {row: name for name, row in KINDS.items()}
+        acts = columns.lazy().filter(pl.col("weight") >= TARGET_WEIGHT)
+        shown = self._shown.showings(
+            self._actors,
+            scenario_rows,
+            acts.select(
+                "user", "item", "at", pl.col("kind").replace_strict(kind_names, default="", return_dtype=pl.String)
+            ).collect(),
+        )
         order_E = np.lexsort((columns["at"].to_numpy(), columns["user"].to_numpy()))
         sorted_columns = {}
         for name in PIECE:
@@ -189,6 +229,7 @@ class EventLog:
             weight_E=sorted_columns["weight"],
             queries=list(self._queries),
             query_E=sorted_columns["query"],
+            shown=shown,
         )
 
 

@@ -22,10 +22,21 @@ from app.learning.dataset import Interactions
 from app.learning.evaluation.metrics import hits, per_user
 from app.learning.evaluation.rank import WHOLE_SHOP, Ask, Ranker, asks_of
 from app.learning.fusion_cases import CaseTable
-from app.learning.fusion_fit import fit_fusion
+from app.learning.fusion_fit import fit_fusion, kind_of
 from app.learning.guard import Guarded, event_cases, guard, split_cases
 from app.learning.inputs import Inputs
 from app.learning.next_events import Cases, next_event_cases, without_history
+from app.learning.ranker_cases import (
+    MAX_COLD,
+    MAX_OTHERS,
+    MAX_SLATES,
+    as_strangers,
+    drawn,
+    make_cases,
+    outcomes_of,
+    slates_after,
+)
+from app.learning.ranker_fit import RankerFit, fit_ranker
 from app.learning.scenario_prior import scenario_prior
 from app.learning.separate import separate_tower
 from app.learning.sources import DEFAULTS, Parameters, fit_sources, tune_sources
@@ -41,6 +52,7 @@ from app.retrieval.manifest import Manifest
 from app.retrieval.snapshot import Snapshot
 from app.retrieval.sources import Fitted, TwoTowerSource
 from app.retrieval.transfer import Transfer
+from app.scenarios.scenario import Scenario
 from app.types import Int64Array, Json, Progress
 
 EXTEND_SHARE, EXTEND_RATE = (
@@ -48,6 +60,7 @@ EXTEND_SHARE, EXTEND_RATE = (
     0.3,
 )  # passes after tuning, over all the data, and their learning rate, against tuning's
 
+ALLOWED: Repeats = "allow"
 MIN_REPEATS = 50  # cases of wanting an old item again below which `repeat` keeps its defaults
 
 
@@ -69,6 +82,8 @@ class FitConfig:
     catalogue_revision: int = 0
     towers: Mapping[str, object] = field(default_factory=dict)  # changes to TowerConfig
     guard: bool = True  # False: the adapter in every scenario, no item prior
+    ranker: bool = True  # False: fusion orders
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict)  # as configured, for which sources they ask
     checkpoints: Checkpoints | None = None  # of the trainings; none: a stopped one starts from zero
 
 
@@ -82,6 +97,7 @@ class Choices:
     transfer: Transfer = field(default_factory=Transfer)
     report: Mapping[str, Json] = field(default_factory=dict)
     calibration: Calibration = field(default_factory=Calibration)
+    ranker: RankerFit = field(default_factory=RankerFit)
 
 
 def fit(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress) -> Snapshot:
@@ -116,7 +132,9 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
         replace_manifest(tuned, transfer=asdict(guarded.transfer)), runner=TowerRunner(towers, guarded.deltas)
     )
     fusion, report = fit_fusion_on(Ranker(tuned, data, inputs), data, inner, config)
-    calibration = _calibrated(Ranker(replace_manifest(tuned, fusion=asdict(fusion)), data, inputs), data, inner, config)
+    ranker = Ranker(replace_manifest(tuned, fusion=asdict(fusion)), data, inputs)
+    calibration = _calibrated(ranker, data, inner, config)
+    ranked = fit_ranker_on(ranker, data, inner, config, progress) if config.ranker else RankerFit()
     progress("tune", 1.0, "validation NDCG@10: " + ", ".join(f"{name} {value:.4f}" for name, value in report.items()))
     validation: dict[str, Json] = {
         "validation_ndcg@10": dict(report),
@@ -124,7 +142,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
         "sources": dict(judge.trials),
     }
     parameters = {name: fitted.parameters for name, fitted in base.fitted.items()}
-    return Choices(log.best_epoch, parameters, fusion, guarded.transfer, validation, calibration), towers
+    return Choices(log.best_epoch, parameters, fusion, guarded.transfer, validation, calibration, ranked), towers
 
 
 def fit_towers(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress) -> Snapshot:
@@ -221,6 +239,32 @@ def fit_fusion_on(
     return fit_fusion(cases(asks, targets), names, cold, with_repeats, num_shop)
 
 
+def fit_ranker_on(ranker: Ranker, data: Interactions, inner: Split, config: FitConfig, progress: Progress) -> RankerFit:
+    """inner: as in `fit_fusion_on`. On logged slates and next events, as the service is asked; or on what the protocol judges."""
+    seed, fusion = config.training.seed, ranker.snapshot.fusion
+    if not len(inner.users):
+        return RankerFit()
+    if config.fusion_cases == "next_event" and config.protocol == "temporal":
+        log, repeats = data, ALLOWED  # the service shows past items that no rule keeps out
+        known_N = np.bincount(inner.train.item_E, minlength=len(data.item_ids)).astype(np.int64)
+        slates = slates_after(data, inner.now[0], known_N, seed)
+        others = outcomes_of(data, _next_events(data, inner, config))
+    else:
+        log, repeats = inner.train, config.repeats
+        slates = drawn(outcomes_of(data, (asks_of(inner, WHOLE_SHOP), list(inner.targets))), MAX_SLATES, seed)
+        parts = [pair for of in split_cases(inner).values() for pair in zip(*of, strict=True)]
+        others = outcomes_of(data, ([ask for ask, _ in parts], [wanted for _, wanted in parts]))
+    others = drawn(others, MAX_OTHERS, seed)
+    outcomes = [*slates, *others, *as_strangers([*slates, *others], MAX_COLD, seed)]
+    cases = make_cases(ranker, log, outcomes, inner, repeats, config.scenarios, progress)
+    prices = ranker.inputs.item_frame["price"].drop_nulls()
+    return fit_ranker(
+        cases, data.scenarios, ranker.inputs.scenario_text_ST, kind_of(fusion), seed, progress,
+        exclude_had=config.repeats == "exclude", home=data.shown.home,
+        median_price=float(prices.median() or 1.0) if len(prices) else 1.0,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
 def extend(
     towers: Towers, data: Interactions, inputs: Inputs, config: FitConfig, choices: Choices, progress: Progress
 ) -> Snapshot:
@@ -295,6 +339,7 @@ def assemble(
         fusion=asdict(choices.fusion),
         calibration=asdict(choices.calibration),
         transfer=asdict(choices.transfer),
+        ranker=choices.ranker.parameters,
         sources={name: source.parameters for name, source in fitted.items()},
         training={**training, **choices.report, "epochs": choices.epochs},
         catalogue_revision=config.catalogue_revision,
@@ -308,6 +353,7 @@ def assemble(
         scenario_text_ST=inputs.scenario_text_ST,
         prior_SN=scenario_prior(data),
         fitted=fitted,
+        ranker_arrays=choices.ranker.arrays,
     )
 
 

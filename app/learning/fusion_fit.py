@@ -71,6 +71,14 @@ def fit_fusion(
     return Fusion(weights, situations.get("without history", {}), situations.get("with repeats", {}), shapes), report
 
 
+def kind_of(fusion: Fusion) -> str:
+    """ "rank fusion" where reciprocal ranks are all that is looked at, else "fusion", for people."""
+    flat = (1 - TRACE) * np.asarray(BY_FLAT_RANK) + TRACE * np.asarray(BY_FLAT_RANK)
+    weighted = [name for name, weight in fusion.weights.get("", {}).items() if weight > 0]
+    shapes = [fusion.shapes[name] for name in weighted if name in fusion.shapes]
+    return "fusion" if any(not np.allclose(shape, flat) for shape in shapes) else "rank fusion"
+
+
 def _evenly(num_cases: int) -> Int64Array:
     """At most MAX_CASES places from first to last: cases come in user order, and early users may be unlike late ones."""
     return np.linspace(0, num_cases - 1, min(num_cases, MAX_CASES)).astype(np.int64)

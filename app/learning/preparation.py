@@ -75,6 +75,8 @@ class Preparation:
     async def _read(self, until: int | None) -> tuple[Material, int]:
         async with self.shop_data.open_log(until) as reader:
             log = EventLog(reader.items["item_id"], self.event_weights)
+            async for slates in reader.slates:
+                await asyncio.to_thread(log.add_slates, slates)
             async for piece in reader.pieces:
                 await asyncio.to_thread(log.add, piece)
         return Material(reader.items, reader.users, await asyncio.to_thread(log.interactions)), reader.until

@@ -35,12 +35,14 @@ from app.learning.splits import Split, temporal
 from app.learning.training_config import TrainingConfig
 from app.learning.warm_start import continue_from, fits, retuned
 from app.release.version import ModelVersion
+from app.retrieval.ranker import SlateRanker
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.scenario import Scenario
 from app.types import Json, Progress
 
 TRIAL = "trial"  # folder of the trial inside an artifact
 TRANSFER = "transfer"  # the transfer report among a version's metrics: scenario -> figures and choice
+RANKER = "ranker"  # beside it: who orders in each scenario and by what figures, and how well the chances hold
 MIN_EVENTS = 20
 MIN_SCENARIO_USERS = 20  # judged users below which a scenario has no figures of its own
 STAGES: Mapping[str, float] = {
@@ -109,6 +111,7 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
         mode=job.mode,
         catalogue_revision=deps.catalogue_revision,
         checkpoints=deps.checkpoints,
+        scenarios=deps.scenarios,
     )
     holdout = temporal(data)
     if warm is not None and live is not None:
@@ -123,7 +126,7 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
     judged = _judge(trial, live[1] if live else None, data, holdout, inputs, _stage("judge", progress))
     ruling = rule(judged["duoscene"], judged.get("live"), judged["popularity"])
     progress("judge", 1.0, f"gate: {ruling.reason}")
-    metrics = {**_metrics(judged, holdout), TRANSFER: dict(trial.transfer.report)}
+    metrics = {**_metrics(judged, holdout), TRANSFER: dict(trial.transfer.report), RANKER: figures_of(trial.ranker)}
     _publish(replace_manifest(final, metrics=metrics), trial, deps.publish, _stage("publish", progress))
     if deps.checkpoints is not None:
         deps.checkpoints.clear()
@@ -169,6 +172,12 @@ def _metrics(judged: Mapping[str, Judged], holdout: Split) -> dict[str, Json]:
                 of_model[scenario] = model.subset(places).as_json()
         result[name] = of_model
     return result
+
+
+def figures_of(ranker: SlateRanker) -> dict[str, Json]:
+    """What there is to read for people."""
+    held = ranker.fitted.parameters
+    return {name: held[name] for name in ("choices", "calibration_error", "cases", "logged_slates") if name in held}
 
 
 def _publish(final: Snapshot, trial: Snapshot, publish: Callable[[Path, str], None], progress: Progress) -> None:

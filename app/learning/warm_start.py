@@ -14,9 +14,10 @@ import torch
 from app.features.texts import PROMPT_VERSION
 from app.learning.dataset import Interactions
 from app.learning.evaluation.rank import Ranker
-from app.learning.fit import Choices, FitConfig, assemble, fit_fusion_on
+from app.learning.fit import Choices, FitConfig, assemble, fit_fusion_on, fit_ranker_on, replace_manifest
 from app.learning.guard import split_cases
 from app.learning.inputs import Inputs
+from app.learning.ranker_fit import RankerFit
 from app.learning.sources import Parameters, fit_sources, retune_sources
 from app.learning.sources.judge import Judge
 from app.learning.splits import MAX_VALIDATION_USERS, temporal_at
@@ -71,10 +72,11 @@ def fits(manifest: Manifest, encoder_key: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Retuned:
-    """What an increment tunes anew. sources: parameters of some."""
+    """What an increment tunes anew. sources: parameters of some. ranker: fitted and judged anew, because it reads the fused score."""
 
     sources: Parameters
     fusion: Fusion
+    ranker: RankerFit
 
 
 def retuned(
@@ -92,9 +94,11 @@ def retuned(
     sources = retune_sources(trial.fitted, in_rows_of(trial, inner.train), inputs, judge, progress)
     trial = replace(trial, fitted={**trial.fitted, **sources})
     fusion, report = fit_fusion_on(Ranker(trial, data, inputs), data, inner, config)
+    ranker = Ranker(replace_manifest(trial, fusion=asdict(fusion)), data, inputs)
+    ranked = fit_ranker_on(ranker, data, inner, config, progress) if config.ranker else RankerFit()
     figures = ", ".join(f"{name} {value:.4f}" for name, value in report.items())
     progress("weigh sources", 1.0, f"NDCG@10 of {len(inner.users)} users since: {figures}")
-    return Retuned({name: fitted.parameters for name, fitted in sources.items()}, fusion)
+    return Retuned({name: fitted.parameters for name, fitted in sources.items()}, fusion, ranked)
 
 
 def in_rows_of(snapshot: Snapshot, data: Interactions) -> Interactions:
@@ -136,6 +140,7 @@ def continue_from(
         transfer=snapshot.transfer,
         calibration=snapshot.calibration,
         report={"continued_from": snapshot.version},
+        ranker=tuned.ranker if tuned else RankerFit(snapshot.manifest.ranker, snapshot.ranker_arrays),
     )
     towers = transplant(snapshot, data, config.training.seed)
     training = replace(config.training, epochs=EPOCHS, learning_rate=config.training.learning_rate * RATE)

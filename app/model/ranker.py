@@ -32,8 +32,8 @@ class RankerConfig:
     text_dim: int  # of the scenarios' descriptions
     shared_experts: int = 3
     own_experts: int = 1
-    width: int = 24
-    tower: int = 16
+    width: int = 16
+    tower: int = 12
     scenario_dim: int = 8
     dropout: float = 0.1
 
@@ -58,6 +58,9 @@ class RankerNet(nn.Module):
         self.out = nn.Parameter(torch.zeros(NUM_HEADS, config.tower))  # starts as the wide part alone
         self.wide = nn.Linear(config.features, NUM_HEADS)
         self.position = nn.Embedding(MAX_POSITION + 1, 1)
+        self.sharpness = nn.Parameter(
+            torch.ones(NUM_HEADS)
+        )  # log of what scores are multiplied by in a listwise loss alone
         self.dropout = nn.Dropout(config.dropout)
         nn.init.zeros_(self.wide.weight)
         nn.init.zeros_(self.wide.bias)
@@ -93,6 +96,14 @@ class RankerNet(nn.Module):
         of_task = self.config.shared_experts + self.config.own_experts
         gates_SHE: Tensor = self.gate(torch.tanh(self.scenario(scenario_SG))).view(-1, NUM_HEADS, of_task).softmax(-1)
         return gates_SHE
+
+    @torch.no_grad()
+    def settle_at_first_place(self) -> None:
+        """From now on a row without a place is judged as if it stood at the first one, which is what serving asks for. What a placed row
+        gets stays the same."""
+        first = self.position.weight[1].clone()
+        self.wide.bias[0] += first[0]
+        self.position.weight[1:] -= first
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """What `RankerRunner` reads."""

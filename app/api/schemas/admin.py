@@ -104,7 +104,8 @@ class ModelView(View):
     data: dict[str, Any] = Field(description="Window and counts of what it was trained on")
     metrics: dict[str, Any] = Field(
         description="model: scenario: metric: value; the live model and the peers beside it. Under `transfer`, per scenario: "
-        "users, NDCG@10 shared, with the adapter and separate, the gains, and the choice the version serves by"
+        "users, NDCG@10 shared, with the adapter and separate, the gains, and the choice the version serves by. Under `ranker`: "
+        "what orders in each scenario, why, and the calibration error of each head"
     )
     verdict: Verdict
     gate_reason: str

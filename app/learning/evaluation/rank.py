@@ -6,33 +6,39 @@ Shapes: U users, A asks, B batch, K list length, N items of the data, R rows of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from app.catalogue.records import items_of
-from app.features.users import HISTORY_LENGTH, PAD, HistoryItem, UserBatch, fold_users
+from app.features.moment import NO_MOMENT, Moment
+from app.features.users import HISTORY_LENGTH, KINDS, PAD, HistoryItem, UserBatch, fold_users
+from app.feedback.seen import NO_ACT
 from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
 from app.learning.splits import Repeats, Split
 from app.learning.trends import TrendLog
-from app.retrieval.candidates import Ranked
+from app.retrieval.candidates import Candidates, Ranked
+from app.retrieval.ranker import weights_are_learned
 from app.retrieval.snapshot import CANDIDATES_PER_SOURCE, Snapshot
 from app.retrieval.sources import TRENDING
 from app.scenarios.scenario import Scenario
-from app.types import BoolArray, Float32Array, Int64Array
+from app.types import Attributes, BoolArray, Float32Array, Int64Array
 
 BATCH = 256
 NUM_RANKED = 400  # candidates that are ranked for one slate, as in serving
 WHOLE_SHOP = 0  # scenario row
+UNCONFIGURED = Scenario("", "")
+NO_ACT_KINDS = [KINDS[name] for name in NO_ACT if name in KINDS]
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One slate asked for: by a user row with this past (places in the log), at this time, in this scenario row.
 
-    had: events whose items are not to be shown again, where that is not the past.
+    had: events whose items are not to be shown again, where that is not the past. place: (device, country) it was asked from.
+    out: items that are kept out anyway. seen_until: only what was shown before counts as seen; none given: before `now`.
     """
 
     user: int
@@ -40,6 +46,9 @@ class Ask:
     now: float
     scenario: int
     had: slice | None = None
+    place: tuple[str, str] = ("", "")
+    out: Int64Array | None = None
+    seen_until: float | None = None
 
 
 def asks_of(split: Split, scenario: int | None = None) -> list[Ask]:
@@ -127,13 +136,14 @@ class Ranker:
         topk_AK = np.full((len(asks), num), -1, np.int64)
         scores_AK = np.full((len(asks), num), -np.inf, np.float32)
         with_trends = not weights or weights.get(TRENDING, 0.0) > 0
-        for place, users, names, excluded in self.batches(log, asks, repeats, with_trends=with_trends):
+        ranked = self.use_ranker and not weights and self.snapshot.ranker.runner is not None
+        batches = self.batches(log, asks, repeats, with_trends=with_trends, for_ranking=ranked)
+        for place, users, names, excluded in batches:
             cold = [ask.past.stop == ask.past.start for ask in asks[place : place + len(names)]]
             asked = [
                 dict(weights) if weights else self.snapshot.resolve("" if anywhere else name, {}, is_cold=is_cold)
                 for name, is_cold in zip(names, cold, strict=True)
             ]
-            ranked = self.use_ranker and not weights and self.snapshot.ranker.runner is not None
             found = self.snapshot.recommend(
                 users, self.space, self.table, max(num, NUM_RANKED) if ranked else num, weights=asked,
                 allowed_R=allowed_R, excluded=excluded, for_ranking=ranked,
@@ -163,6 +173,34 @@ class Ranker:
             {name: Ranked(self.back_R[rows], scores) for name, (rows, scores) in of_user.items()} for of_user in lists
         ]
 
+    def candidates(
+        self, log: Interactions, asks: Sequence[Ask], known: Split, repeats: Repeats, scenarios: Mapping[str, Scenario],
+    ) -> Iterator[Candidates]:  # fmt: skip
+        """What the ranker would be given for each ask; rows of the space. scenarios: as configured: what sources they ask for, and for how
+        long a purchase keeps an item away where past items may be shown."""
+        allowed_R = self.allowed(known)
+        sources = {s.name: s.sources for s in scenarios.values() if weights_are_learned(s.sources)}
+        if repeats == "allow":
+            asks = [self._kept_away(log, ask, scenarios.get(log.scenarios[ask.scenario], UNCONFIGURED)) for ask in asks]
+        for place, users, names, excluded in self.batches(log, asks, repeats, with_trends=True, for_ranking=True):
+            cold = [ask.past.stop == ask.past.start for ask in asks[place : place + len(names)]]
+            weights = [
+                self.snapshot.resolve(name, sources.get(name, {}), is_cold=is_cold)
+                for name, is_cold in zip(names, cold, strict=True)
+            ]
+            yield from self.snapshot.recommend(
+                users, self.space, self.table, NUM_RANKED, weights=weights, allowed_R=allowed_R, excluded=excluded,
+                for_ranking=True,
+            )  # fmt: skip
+
+    def _kept_away(self, log: Interactions, ask: Ask, scenario: Scenario) -> Ask:
+        """With what the service's rules would exclude: bought lately, or disliked."""
+        past = np.arange(ask.past.start, ask.past.stop)
+        since = ask.now - scenario.exclude.purchased_days * 86_400.0
+        bought = (log.kind_E[past] == KINDS["purchase"]) & (log.at_E[past] >= since)
+        disliked = log.kind_E[past] == KINDS["dislike"]
+        return replace(ask, out=np.unique(log.item_E[past[bought | disliked]]))
+
     def allowed(self, split: Split) -> BoolArray:
         """bool [R]: what the training part of the split has an event of."""
         return self._allowed(np.asarray(np.bincount(split.train.item_E, minlength=len(self.rows_N)) > 0))
@@ -173,9 +211,11 @@ class Ranker:
         return allowed_R
 
     def batches(
-        self, log: Interactions, asks: Sequence[Ask], repeats: Repeats, *, with_trends: bool = False
-    ) -> Iterator[Batch]:
-        """with_trends: each ask knows what was trending before it, which costs about 1 ms for a different moment."""
+        self, log: Interactions, asks: Sequence[Ask], repeats: Repeats, *, with_trends: bool = False,
+        for_ranking: bool = False,
+    ) -> Iterator[Batch]:  # fmt: skip
+        """with_trends: each ask knows what was trending before it, which costs about 1 ms for a different moment. for_ranking: and what
+        the ranker reads beyond that."""
         nothing = np.empty(0, np.int64)
         trends = TrendLog(log, self.rows_N) if with_trends else None
         for place in range(0, len(asks), BATCH):
@@ -186,13 +226,25 @@ class Ranker:
                 [ask.now for ask in part],
                 self.inputs.profile_UT[[ask.user for ask in part]],
                 [self.table.row(name) for name in names],
-                moments=[trends.at(ask.now, ask.scenario) for ask in part] if trends else (),
+                moments=[self._moment(log, ask, trends, for_ranking) for ask in part] if trends or for_ranking else (),
             )
             excluded = [
-                np.unique(self.rows_N[log.item_E[ask.had or ask.past]]) if repeats == "exclude" else nothing
+                np.unique(self.rows_N[log.item_E[ask.had or ask.past]]) if repeats == "exclude"
+                else nothing if ask.out is None else self.rows_N[ask.out]
                 for ask in part
-            ]
+            ]  # fmt: skip
             yield Batch(place, batch, names, excluded)
+
+    def _moment(self, log: Interactions, ask: Ask, trends: TrendLog | None, for_ranking: bool) -> Moment:
+        moment = trends.at(ask.now, ask.scenario) if trends else NO_MOMENT
+        if not for_ranking:
+            return moment
+        acts = np.arange(ask.past.start, ask.past.stop)
+        acts = acts[~np.isin(log.kind_E[acts], NO_ACT_KINDS)]
+        until = ask.now if ask.seen_until is None else ask.seen_until
+        items, times = log.shown.seen(ask.user, until, log.item_E[acts], log.at_E[acts])
+        context: Attributes = dict(zip(("device", "country"), ask.place, strict=True))
+        return replace(moment, at=ask.now, seen_rows_K=self.rows_N[items], seen_times_K=times, context=context)
 
     def _history(self, train: Interactions, events: slice) -> list[HistoryItem]:
         newest = slice(max(events.start, events.stop - HISTORY_LENGTH), events.stop)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalogue.ports import TrainingLogReader
-from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, LOG_COLUMNS, USER_SCHEMA, ShopData
+from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, LOG_COLUMNS, SLATE_SCHEMA, USER_SCHEMA, ShopData
 from app.errors import BadData
 from app.privacy.encryption import PLAIN, StoredText, TextCipher
 from app.stores.postgres.copy import COPY_SECONDS, begin_copy, copy_in, copy_out, copy_pieces
@@ -27,6 +27,14 @@ LOGGED = "(SELECT *, CASE WHEN jsonb_typeof(context->'query') = 'string' THEN co
 REFUSED = "user_id IN (SELECT user_id FROM users WHERE NOT train)"
 NOT_TRAINED_ON = f"""CASE WHEN user_id IS NOT NULL THEN {REFUSED}
     ELSE session_id IN (SELECT session_id FROM events WHERE session_id IS NOT NULL AND {REFUSED}) END"""  # noqa: S608
+MAX_SLATES = 50_000  # the newest that learning reads
+SLATES = f"""(
+    SELECT recommendation_id, user_id, session_id, scenario, item_id, position::int AS position, shown_at AS occurred_at,
+           context->>'device' AS device, context->>'country' AS country
+    FROM (
+        SELECT * FROM impressions WHERE NOT coalesce({NOT_TRAINED_ON}, false) ORDER BY shown_at DESC LIMIT {MAX_SLATES}
+    ) AS newest, unnest(item_ids) WITH ORDINALITY AS items (item_id, position)
+) AS slates"""  # noqa: S608 - names of our own
 STAGED = {
     pl.String: 'text COLLATE "C"', pl.Float64: "double precision", pl.Int32: "integer", pl.Boolean: "boolean", pl.Datetime: "timestamptz",
 }  # fmt: skip
@@ -141,6 +149,7 @@ class PostgresShopData:
                 ),
                 until=until,
                 pieces=copy_pieces(driver, LOGGED, f"{events} ORDER BY occurred_at, seq", LOG_SCHEMA),
+                slates=copy_pieces(driver, SLATES, "ORDER BY occurred_at, recommendation_id, position", SLATE_SCHEMA),
             )
 
     async def counts(self) -> dict[str, int]:
