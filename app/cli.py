@@ -300,6 +300,26 @@ def bench_serve(
     run_serve(config, json)
 
 
+@bench_app.command("scaling")
+def bench_scaling(
+    sizes: Annotated[str, typer.Option(help="Items, rising, comma-separated")] = "1000,10000,100000,1000000",
+    concurrency: Annotated[str, typer.Option(help="Callers at once, comma-separated")] = "1,4,16,64,256",
+    users: Annotated[int, typer.Option(min=10, max=20_000, help="Shoppers with 50 events each")] = 500,
+    seconds: Annotated[float, typer.Option(min=1, help="Of one load")] = 10,
+    json: Annotated[Path | None, typer.Option(help="Write the points here")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw them here (PNG)")] = None,
+    folder: Annotated[Path | None, typer.Option(help="For the data meanwhile; default: the temporary folder")] = None,
+) -> None:
+    """Rate and p99 of slates against the size of the catalogue and the callers at once, as `bench serve` measures."""
+    limit_threads(settings_with().num_threads, default=all_cores())
+    from app.benchmarks.bench import ServeConfig
+    from app.benchmarks.scaling import run_scaling
+    from app.benchmarks.slates import Plan
+
+    config = ServeConfig(users=users, sizes=numbers_in("--sizes", sizes), plan=Plan(seconds, rounds=1), folder=folder)
+    run_scaling(config, numbers_in("--concurrency", concurrency), json, plot)
+
+
 def names_in(text: str) -> tuple[str, ...]:
     """The names of a comma-separated option, in the order given, each once."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

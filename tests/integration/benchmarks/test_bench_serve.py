@@ -1,4 +1,4 @@
-"""`duoscene bench serve` in its smallest form: a shop of 4,000 items (a filter that keeps 1 % leaves full slates), loads of a second."""
+"""`duoscene bench serve` and `bench scaling` in their smallest form: a shop of 4,000 items (a filter that keeps 1 % leaves full slates), loads of a second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from app.errors import BadData
 SMALLEST = ("--items", "4000", "--users", "20", "--seconds", "1", "--rounds", "1")
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed (Debian: apt-get install wrk)")
+needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed (Debian: apt-get install wrk)")
+
+
+@needs_wrk
 def test_rows_are_measured_beside_their_references(tmp_path: Path) -> None:
     out = tmp_path / "report.json"
     asked = ["bench", "serve", *SMALLEST, "--rows", "bulk,feedback,filter,query,slates", "--json", str(out)]
@@ -48,3 +51,17 @@ def test_rows_are_measured_beside_their_references(tmp_path: Path) -> None:
 def test_an_unknown_row_is_named() -> None:
     with pytest.raises(BadData, match=r"no row 'speed'; choose from slates"):
         run_serve(ServeConfig(rows=("slates", "speed")), None)
+
+
+@needs_wrk
+def test_scaling_measures_every_pair_and_draws_it(tmp_path: Path) -> None:
+    out, plot = tmp_path / "scaling.json", tmp_path / "scaling.png"
+    asked = ["bench", "scaling", "--sizes", "1000", "--concurrency", "2,1", "--users", "20", "--seconds", "1"]
+    done = CliRunner().invoke(app, [*asked, "--json", str(out), "--plot", str(plot)])
+    assert done.exit_code == 0, done.output
+    report = orjson.loads(out.read_bytes())
+    assert report["notes"] == []
+    measured = [(point["items"], point["concurrency"]) for point in report["points"]]
+    assert measured == [(0, 1), (1000, 1), (0, 2), (1000, 2)]
+    assert all(0 < point["p50_ms"] <= point["p99_ms"] and point["rate_per_s"] > 0 for point in report["points"])
+    assert plot.read_bytes().startswith(b"\x89PNG")
