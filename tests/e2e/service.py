@@ -72,6 +72,9 @@ class Up:
             self._process.send_signal(number)
         return self.wait()
 
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     def child(self, command: str) -> int:
         """Process id of `duoscene COMMAND` that this `up` keeps running."""
         for path in Path(f"/proc/{self._process.pid}/task").glob("*/children"):

@@ -167,6 +167,14 @@ def test_a_killed_api_process_comes_back(up: Up, shop: Shop, users: list[str]) -
     assert shop.items(user_id=users[0], n=5)
 
 
+def test_a_hangup_replaces_the_api_process_without_a_failed_request(up: Up, shop: Shop, users: list[str]) -> None:
+    with Load(shop, users) as load:
+        up.signal(signal.SIGHUP)
+        up.line_with("API processes are new", 120.0)
+    assert set(load.statuses) == {200}
+    assert load.empty == 0
+
+
 def test_a_second_up_is_refused_with_a_reason(folder: Path, shop: Shop) -> None:
     same_folder = Up(folder / "data", "--port", "0")
     assert same_folder.wait() == 2
