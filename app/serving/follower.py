@@ -16,6 +16,7 @@ import structlog
 from app.catalogue.ports import CatalogueStore
 from app.encoding.encoder import Encoder
 from app.errors import BadArtifact, DuosceneError, Unavailable
+from app.patience import within
 from app.release.version import ArtifactStore, VersionStore
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.registry import ScenarioRegistry
@@ -24,6 +25,7 @@ from app.serving.live import KnownVectors, Live, ServingState
 
 INTERVAL_SECONDS = 0.5
 RETRY_SECONDS = 5.0  # before a model that could not be loaded, or a text that could not be encoded, is tried again
+MODEL_SECONDS = 600.0  # to fetch and load a version; an artifact store that hangs is asked again afterwards
 FIRST_MODEL_SECONDS = (
     60.0  # a start waits no longer for an artifact store that hangs; slates are fallbacks until it answers
 )
@@ -165,7 +167,7 @@ class Follower:
         if version is None or version.version == self._live.current.model_version:
             return
         begin = monotonic()
-        state = await self.load(version.version)
+        state = await within(self.load(version.version), MODEL_SECONDS)
         await self._advance(state)
         await state.embed(only_known=True)
         await state.use_scenarios(self._scenarios.all())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from sqlalchemy.engine import make_url
 
 from app.catalogue.item import Item
@@ -184,6 +186,27 @@ async def test_a_broken_version_leaves_the_old_one_serving(
         slate = await serving.recommender.recommend(SlateRequest("home"))
         assert slate.model_version == "v1"
         assert len(slate.items) == 20
+
+
+async def test_an_artifact_store_that_hangs_holds_up_neither_a_start_nor_what_follows(
+    open_shop: Shop, trained: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe in the place of a file: who reads it waits, as on a network disk whose server is gone."""
+    monkeypatch.setattr("app.serving.follower.FIRST_MODEL_SECONDS", 0.2)
+    monkeypatch.setattr("app.serving.follower.MODEL_SECONDS", 0.5)
+    monkeypatch.setattr("app.serving.follower.RETRY_SECONDS", 0.1)
+    await open_shop.release(trained, "slow")
+    file = open_shop.artifacts.place("slow") / "vectors_ND.npy"
+    aside = file.rename(file.with_suffix(".aside"))
+    os.mkfifo(file)
+    async with open_shop.process() as process:
+        slate = await process.recommender.recommend(SlateRequest("home"))
+        assert (slate.degraded, len(slate.items)) == (("model",), 20)
+        await until(lambda: is_so("models" in process.follower._not_before))
+        pipe = os.open(file, os.O_RDWR | os.O_NONBLOCK)
+        aside.rename(file)
+        os.close(pipe)  # whoever still reads has come to its end
+        await until(lambda: is_so(process.live.current.model_version == "slow"))
 
 
 async def test_a_model_of_another_encoder_is_not_served(open_shop: Shop, trained: Snapshot) -> None:
