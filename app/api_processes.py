@@ -18,6 +18,7 @@ from app.processes import describe_exit, die_with_parent
 STOP_SECONDS = 20.0  # draining, then closing; SIGKILL after that
 READY_SECONDS = 150.0  # a replacement gives up by itself before
 SILENT_BEATS = 30  # seconds without a turn of its event loop: the process hangs
+START_BEATS = 180  # seconds to its first sign of life
 FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS = 1.0, 30.0
 STEADY_SECONDS = 60.0  # after so long a life the delays begin anew
 log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class ApiProcess:
     def _hear(self) -> None:
         if os.read(self._alive, 4096):
             self._silent_beats = 0
+            if not self.listens.is_set():
+                log.info("API process %d listens", self.pid)
             self.listens.set()
         else:
             self._loop.remove_reader(self._alive)
@@ -65,10 +68,10 @@ class ApiProcess:
         return code
 
     def check(self) -> None:
-        """Called every second. Kills the process when its event loop has not turned for SILENT_BEATS calls: counted and not timed, because
-        all processes may have been suspended together."""
-        self._silent_beats += self.listens.is_set()
-        if self._silent_beats == SILENT_BEATS:
+        """Called every second. Kills the process when it has not given a sign of life for SILENT_BEATS calls, or START_BEATS at its start:
+        counted and not timed, because all processes may have been suspended together."""
+        self._silent_beats += 1
+        if self._silent_beats == (SILENT_BEATS if self.listens.is_set() else START_BEATS):
             log.error("API process %d hangs and is killed", self.pid)
             self._signal(signal.SIGKILL)
 

@@ -58,6 +58,10 @@ class Serve:
     def lines_with(self, words: str) -> int:
         return self.log.read_text().count(words)
 
+    def all_listen(self) -> bool:
+        found = self.processes()
+        return len(found) == NUM_PROCESSES and all(self.lines_with(f"API process {pid} listens") for pid in found)
+
     def listening(self) -> set[int]:
         """Those of the processes that hold the listening socket and have told so."""
         with httpx.Client(base_url=self.url, trust_env=False) as client, contextlib.suppress(httpx.TransportError):
@@ -183,6 +187,7 @@ async def test_a_rolling_restart_loses_no_request(serve: Serve) -> None:
 async def test_a_process_that_is_gone_is_replaced_and_the_other_serves_meanwhile(
     serve: Serve, how: signal.Signals
 ) -> None:
+    await asyncio.to_thread(until, serve.all_listen, serve)
     victim, *others = serve.processes()
     os.kill(victim, how)
     async with httpx.AsyncClient(base_url=serve.url, headers=HEADERS, timeout=60, trust_env=False) as http:
