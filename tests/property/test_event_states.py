@@ -7,7 +7,9 @@ The services are the real ones over embedded stores. Bounded: a dozen runs of 25
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
+import uuid
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -208,12 +210,13 @@ async def empty(site: Site) -> None:
 
 
 def test_store_and_live_state_are_what_a_model_of_them_is(servers: Servers, template_database: str) -> None:
-    run_sql(servers.database_url, f'CREATE DATABASE "duoscene_states" TEMPLATE "{template_database}"')
+    database = f"duoscene_states_{uuid.uuid4().hex[:12]}"
+    run_sql(servers.database_url, f'CREATE DATABASE "{database}" TEMPLATE "{template_database}"')
     loop, folder = asyncio.new_event_loop(), Path(tempfile.mkdtemp(prefix="duoscene-states-"))
     server: Redis = start_redis(folder / "redis")
     stack = AsyncExitStack()
     try:
-        database_url = database_named(servers.database_url, "duoscene_states")
+        database_url = database_named(servers.database_url, database)
         EventStates.loop = loop
         EventStates.site = loop.run_until_complete(
             stack.enter_async_context(open_site(database_url, server.url, folder))
@@ -227,4 +230,5 @@ def test_store_and_live_state_are_what_a_model_of_them_is(servers: Servers, temp
         loop.run_until_complete(stack.aclose())
         loop.close()
         server.stop()
-        run_sql(servers.database_url, 'DROP DATABASE "duoscene_states" WITH (FORCE)')
+        shutil.rmtree(folder, ignore_errors=True)
+        run_sql(servers.database_url, f'DROP DATABASE "{database}" WITH (FORCE)')

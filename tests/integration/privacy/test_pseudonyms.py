@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -125,12 +126,12 @@ async def is_written(site: Site) -> bool:
 
 @pytest.fixture
 def two_databases(servers: Servers, template_database: str) -> Iterator[dict[str, str]]:
-    names = ("plain", "hidden")
-    for name in names:
-        run_sql(servers.database_url, f'CREATE DATABASE "duoscene_ids_{name}" TEMPLATE "{template_database}"')
-    yield {name: database_named(servers.database_url, f"duoscene_ids_{name}") for name in names}
-    for name in names:
-        run_sql(servers.database_url, f'DROP DATABASE "duoscene_ids_{name}" WITH (FORCE)')
+    databases = {name: f"duoscene_ids_{name}_{uuid.uuid4().hex[:12]}" for name in ("plain", "hidden")}
+    for database in databases.values():
+        run_sql(servers.database_url, f'CREATE DATABASE "{database}" TEMPLATE "{template_database}"')
+    yield {name: database_named(servers.database_url, database) for name, database in databases.items()}
+    for database in databases.values():
+        run_sql(servers.database_url, f'DROP DATABASE "{database}" WITH (FORCE)')
 
 
 async def test_the_storefront_notices_nothing_and_no_store_sees_its_ids(
