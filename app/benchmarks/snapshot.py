@@ -22,17 +22,21 @@ from app.features.texts import scenario_text
 from app.learning.dataset import Interactions, interactions
 from app.learning.fit import Choices, FitConfig, assemble
 from app.learning.inputs import Inputs, TextRows
-from app.learning.sources import DEFAULTS, fit_sources
+from app.learning.sources import DEFAULTS, FITTERS, content
 from app.learning.training import tower_config
 from app.model.ranker import RankerConfig, RankerNet
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
 from app.retrieval.snapshot import Snapshot
+from app.retrieval.sources import Fitted
+from app.retrieval.sources.content import project
 from app.scenarios.defaults import READY_MADE
 from app.scenarios.scenario import Scenario
 from app.types import Float32Array, Json
 
 SEED = 1
+CONTENT = "content"
+SAMPLE = 50_000  # items
 NOISE = 0.5  # length of what an item's text vector has of its own, against the topic's 1
 EVERYWHERE: dict[str, Json] = {"order": "ranker", "objective": "ranker"}
 
@@ -44,8 +48,20 @@ def untrained(shop: ShopData, encoder: Encoder, catalogue_revision: int) -> Snap
     torch.manual_seed(SEED)
     towers = Towers(tower_config(data, inputs))
     config = FitConfig(encoder_key=encoder.key, encoder_name=encoder.name, catalogue_revision=catalogue_revision)
-    fitted = fit_sources(data, inputs, DEFAULTS)
+    fitted = {name: fitter.fit(data, inputs, DEFAULTS[name]) for name, fitter in FITTERS.items() if name != CONTENT}
+    fitted[CONTENT] = content_of(inputs)
     return with_ranker(assemble(data, inputs, config, Choices(0), TowerRunner(towers), fitted, {}))
+
+
+def content_of(inputs: Inputs) -> Fitted:
+    """As content's own fit, but with the directions of a sample and in pieces: a million texts are 1.5 GB, which that copies thrice."""
+    parameters, text_NT = DEFAULTS[CONTENT], inputs.text_NT
+    sample = np.linspace(0, len(text_NT) - 1, min(len(text_NT), SAMPLE)).astype(np.int64)
+    mean_T, projection_TP = content.principal_directions(text_NT[sample], Fitted(parameters).number("whitening"))
+    vectors_NP = np.empty((len(text_NT), projection_TP.shape[1]), np.float32)
+    for start in range(0, len(text_NT), SAMPLE):
+        vectors_NP[start : start + SAMPLE] = project(text_NT[start : start + SAMPLE], mean_T, projection_TP)
+    return Fitted(parameters, {"vectors": vectors_NP, "mean": mean_T, "projection": projection_TP})
 
 
 def with_ranker(snapshot: Snapshot) -> Snapshot:
