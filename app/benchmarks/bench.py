@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,6 +28,16 @@ class ServeConfig:
     rows: tuple[str, ...] = ()
     plan: Plan = field(default_factory=Plan)
     folder: Path | None = None
+
+
+@contextlib.contextmanager
+def stops_in_order() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that no store stays behind. In the main thread."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from app.benchmarks.bench import Bench, ServeConfig
+from app.benchmarks.bench import Bench, ServeConfig, stops_in_order
 from app.benchmarks.cores import choose_cores
 from app.benchmarks.report import surroundings
 from app.benchmarks.slates import Measured, Target, bare, measure, slate_calls
@@ -41,7 +41,7 @@ def run_scaling(config: ServeConfig, concurrencies: Sequence[int], out: Path | N
     find_wrk()
     cores, points, notes = choose_cores(), list[Point](), list[str]()
     about = surroundings() | {"cores": {"api": list(cores.api), "load_and_stores": cores.load}}
-    with progress_bar() as bar:
+    with stops_in_order(), progress_bar() as bar:
         for size in config.sizes:
             with ExitStack() as stack:  # one shop at a time, so that the largest has the machine's memory
                 bench = Bench(config, cores, Encoder(), bar.report, stack)

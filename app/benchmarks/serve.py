@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from app.benchmarks.bench import Bench, ServeConfig
+from app.benchmarks.bench import Bench, ServeConfig, stops_in_order
 from app.benchmarks.cores import choose_cores
 from app.benchmarks.encoding import encoding_row
 from app.benchmarks.feedback import bulk_row, single_row
@@ -62,7 +62,7 @@ def run_serve(config: ServeConfig, out: Path | None) -> dict[str, Json]:
     if cores.are_shared:
         report.notes.append("one core only: load, stores and the API share it, so rates are lower than a core gives")
     report.surroundings["cores"] = {"api": list(cores.api), "load_and_stores": cores.load}
-    with ExitStack() as stack, progress_bar() as bar:
+    with stops_in_order(), ExitStack() as stack, progress_bar() as bar:
         bench = Bench(config, cores, Encoder(), bar.report, stack)
         for name, row in ROWS.items():
             if not config.rows or name in config.rows:

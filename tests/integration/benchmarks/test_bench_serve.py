@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -12,6 +16,7 @@ from typer.testing import CliRunner
 from app.benchmarks.bench import ServeConfig
 from app.benchmarks.serve import run_serve
 from app.cli import app
+from app.embedded.postgres import is_alive
 from app.errors import BadData
 
 SMALLEST = ("--items", "4000", "--users", "20", "--seconds", "1", "--rounds", "1")
@@ -65,3 +70,19 @@ def test_scaling_measures_every_pair_and_draws_it(tmp_path: Path) -> None:
     assert measured == [(0, 1), (1000, 1), (0, 2), (1000, 2)]
     assert all(0 < point["p50_ms"] <= point["p99_ms"] and point["rate_per_s"] > 0 for point in report["points"])
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@needs_wrk
+def test_sigterm_leaves_no_store_and_no_file(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app.cli", "bench", "serve", "--quick", "--folder", str(tmp_path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    ) as bench:
+        assert bench.stdout is not None
+        assert "make a shop" in bench.stdout.readline()  # PostgreSQL and Redis run by then
+        (folder,) = tmp_path.iterdir()
+        postgres = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+        bench.terminate()
+        assert bench.wait(60) == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+    assert not is_alive(postgres)
