@@ -35,6 +35,7 @@ LOSS_MARGIN = 0.002  # relative gain of log loss for an objective
 CONFIDENCE = 1.645  # standard errors that the mean gain must stand above 0
 MIN_POSITIVES = 30  # of a head, below which it has no curve of its own in a scenario
 BINS = 10
+PAIRED = 100
 EPOCHS, PATIENCE, STOP_SHARE = 10, 2, 0.15
 STEP_CASES, SAMPLED, NEAR = 64, 100, 100  # cases of a step; candidates of a case; half of them from the first NEAR
 RATE, WIDE_RATE, PLACE_RATE, DECAY = 2e-3, 3e-3, 5e-2, 0.1
@@ -272,8 +273,8 @@ Curves = dict[str, tuple[float, float]]
 def calibrate(
     judged: Judged, names: Mapping[str, BoolArray]
 ) -> tuple[dict[str, Curves], dict[str, dict[str, dict[str, float]]]]:
-    """Platt's slope and offset of each head by scenario, and the expected calibration error with them: on logged slates where there are
-    any (a chance is that of a shown item), else on all candidates."""
+    """Platt's slope and offset of each head by scenario, and the expected calibration error with them: a chance is that the candidate is
+    acted on after this request."""
     curves: dict[str, Curves] = {}
     errors: dict[str, dict[str, dict[str, float]]] = {}
     for name, part_U in names.items():
@@ -327,10 +328,16 @@ def _offset(curve: tuple[float, float], logit_X: NDArray[np.float64], label_X: B
 
 def pairs(judged: Judged, part_U: BoolArray) -> tuple[Float32Array, BoolArray]:
     """What chances are judged on: log chances [X, H] and labels."""
-    cases = judged.cases
-    shown_UC = cases.position_UC > 0
-    where_UC = (shown_UC if shown_UC.any() else cases.known_UC) & part_U[:, None]
-    return judged.placed_UCH[where_UC], cases.labels_UCH[where_UC]
+    where_UC = paired(judged.cases) & part_U[:, None]
+    return judged.placed_UCH[where_UC], judged.cases.labels_UCH[where_UC]
+
+
+def paired(cases: RankerCases) -> BoolArray:
+    """bool [U, C]: the first PAIRED candidates of the fusion, and what was shown or acted on. Not what was shown alone: an objective weighs
+    candidates that no slate has held, and a curve fitted on the best few says of all others that they are nearly as good."""
+    near_UC = cases.known_UC.copy()
+    near_UC[:, PAIRED:] = False
+    return near_UC | cases.labels_UCH[..., 0] | (cases.position_UC > 0)
 
 
 def logit(log_X: Float32Array) -> NDArray[np.float64]:
@@ -400,8 +407,7 @@ def choose(
 def _losses(judged: Judged, part_U: BoolArray) -> dict[str, dict[str, float]]:
     """Log loss of each head, beside that of the fused score with a curve of its own."""
     log_XH, labels_XH = pairs(judged, part_U)
-    shown_UC = judged.cases.position_UC > 0
-    where_UC = (shown_UC if shown_UC.any() else judged.cases.known_UC) & part_U[:, None]
+    where_UC = paired(judged.cases) & part_U[:, None]
     fused_X = np.log(np.maximum(judged.cases.fused_UC[where_UC], 1e-4)).astype(np.float64)
     losses: dict[str, dict[str, float]] = {}
     for head, name in enumerate(HEADS):

@@ -42,9 +42,8 @@ class RankerRunner:
         tower, bias_X1 = self._folded_for(scenario_G)
         x_FC = features_FC - self._mean_F1
         x_FC *= self._scale_F1
-        np.minimum(x_FC, CLIP, out=x_FC)
-        np.maximum(x_FC, -CLIP, out=x_FC)
-        x_FC[np.isnan(x_FC)] = 0.0
+        np.clip(x_FC, -CLIP, CLIP, out=x_FC)
+        np.copyto(x_FC, 0.0, where=np.isnan(x_FC))
         hidden_XC = self._experts @ x_FC
         hidden_XC += self._experts_bias
         np.maximum(hidden_XC, 0.0, out=hidden_XC)

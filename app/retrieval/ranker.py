@@ -70,7 +70,7 @@ class SlateRanker:
         scenario: str,
         scenario_G: Float32Array,
         objective: Objective | None,
-        price_C: Float32Array,
+        price_C: Float32Array | None,
     ) -> Float32Array:
         """float32 [C] above 0: the objective's weights times the chances; none given: those learned."""
         chances_HC = self.chances(features_FC, scenario, scenario_G)
@@ -116,12 +116,14 @@ def calibrated(log_HC: Float32Array, slope_offset_H2: Float32Array) -> Float32Ar
 
 
 def worth(
-    chances_HC: Float32Array, objective: Objective, price_C: Float32Array, usual_price: float = 1.0
+    chances_HC: Float32Array, objective: Objective, price_C: Float32Array | None, usual_price: float = 1.0
 ) -> Float32Array:
-    """float32 [C]: click · p_click + cart_add · p_cart + purchase · p_buy + value · p_buy · price. usual_price: of an item without one."""
+    """float32 [C]: click · p_click + cart_add · p_cart + purchase · p_buy + value · p_buy · price. price_C: None where
+    the objective asks for no value. usual_price: of an item without one."""
     weight_H = np.asarray([objective.click, objective.cart_add, objective.purchase], np.float32)
     scores_C: Float32Array = weight_H @ chances_HC
     if objective.value:
+        assert price_C is not None
         known_C = np.where(np.isfinite(price_C), price_C, np.float32(usual_price))
         scores_C = scores_C + np.float32(objective.value) * chances_HC[2] * known_C
     return scores_C.astype(np.float32, copy=False)

@@ -216,8 +216,9 @@ class Snapshot:
         if method != "ranker" or not len(found.rows_C):
             return Order(fused_C, f"{method}; the objective does not act" if objective is not None else method)
         features_FC = self.features(found, space, table, scenario, at_K)
-        assert space.facts
-        price_C = space.facts.price_R[found.rows_C[places]] if price_C is None else price_C
+        if price_C is None and objective is not None and objective.value > 0:
+            assert space.facts
+            price_C = space.facts.price_R[found.rows_C[places]]
         scenario_G = table.text_ST[table.row(scenario)]
         return Order(self.ranker.scores(features_FC, scenario, scenario_G, objective, price_C), method)
 

@@ -17,7 +17,7 @@ from app.features.ranking.names import FEATURES, ROW, SOURCES
 from app.features.ranking.shopper import Past, Shopper
 from app.types import Float32Array, Int32Array, Int64Array
 
-RECENT = 10  # newest items of the history that a candidate is held against one by one
+RECENT = 8  # newest items of the history that a candidate is held against one by one
 DEPTH = 60  # a source's score at this rank is 0, that of its first candidate 1
 LEAST_SPREAD = 0.25  # of a shopper's log prices
 FRESH_DAYS, MAX_DAYS = 30.0, 3_650.0
@@ -187,8 +187,10 @@ def _of_age(out_FC: Float32Array, rows_C: Int64Array, moment: Moment, items: Ite
 def _of_repeats(out_FC: Float32Array, rows_C: Int64Array, past: Past, moment: Moment, items: Items) -> None:
     """What the shopper had of it before, when it is due again, and how often they were shown it without an act."""
     if len(past):
-        had, first_at, times = np.unique(past.rows_L[::-1], return_index=True, return_counts=True)
-        newest = past.ages_L[::-1][first_at]
+        order = np.argsort(past.rows_L, kind="stable")
+        rows = past.rows_L[order]
+        last = np.flatnonzero(np.append(rows[1:] != rows[:-1], True))  # of each item the newest event
+        had, newest, times = rows[last], past.ages_L[order[last]], np.diff(last, prepend=-1)
         place_C = np.minimum(np.searchsorted(had, rows_C), len(had) - 1)
         mine = np.flatnonzero(had[place_C] == rows_C)
         if len(mine):

@@ -71,10 +71,9 @@ def test_the_heads_know_their_rates_and_the_error_is_told(logged: SlateRanker) -
     assert all(of["ece"] < 0.03 for of in errors[""].values())
     assert errors[""]["purchase"]["rate"] < errors[""]["cart_add"]["rate"] < errors[""]["click"]["rate"]
     fresh = cases_of(300, signal=1.5, fused=1.0, slates=True, seed=9)
-    shown = fresh.position_UC > 0
-    chances_HX = logged.chances(fresh.features_UCF[shown].astype(np.float32).T, "home", TEXTS[1])
-    rates = fresh.labels_UCH[shown].mean(0)
-    np.testing.assert_allclose(chances_HX.mean(1), rates, rtol=0.25)
+    chances_HX = logged.chances(fresh.features_UCF[fresh.known_UC].astype(np.float32).T, "home", TEXTS[1])
+    rates = fresh.labels_UCH[fresh.known_UC].mean(0)
+    np.testing.assert_allclose(chances_HX.mean(1), rates, rtol=0.35)  # a few dozen purchases
 
 
 def test_where_the_fusion_is_right_it_stays() -> None:
