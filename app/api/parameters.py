@@ -45,6 +45,8 @@ def check_same_id(given: str | None, in_path: str, name: str) -> None:
 
 async def refuse_repeated(request: Request) -> None:
     """A parameter that is no list and is given twice is an error, not a choice of the parser, like a key of a JSON object."""
+    if len(request.query_params.multi_items()) == len(request.query_params):
+        return
     given = Counter(name for name, _ in request.query_params.multi_items())
     repeated = [name for name, times in given.items() if times > 1 and not is_list(request, name)]
     if repeated:

@@ -73,13 +73,17 @@ class LiveSnapshot:
         N = len(self.model.space.index)
         return row if row < N or self.model.embedded_M[row - N] else None
 
-    def is_cold(self, row: int) -> bool:
-        """The live model has not seen an event of this item."""
-        if self.model is None:
-            return True
-        N, trained_M = len(self.model.space.index), self.model.space.trained_M
-        trained = row if row < N else trained_M[row - N] if row - N < len(trained_M) else -1
-        return bool(trained < 0 or self.model.snapshot.item_counts_N[trained] == 0)
+    def are_cold(self, rows: Sequence[int]) -> list[bool]:
+        """Of which the live model has not seen an event."""
+        if self.model is None or not rows:
+            return [True] * len(rows)
+        row_K, N, trained_M = np.asarray(rows), len(self.model.space.index), self.model.space.trained_M
+        trained_K = row_K
+        if (row_K >= N).any():
+            of_delta = np.append(trained_M, -1)  # the catalogue may be ahead of the space
+            trained_K = np.where(row_K < N, row_K, of_delta[np.clip(row_K - N, 0, len(trained_M))])
+        cold_K = (trained_K < 0) | (self.model.snapshot.item_counts_N[trained_K] == 0)
+        return [bool(is_cold) for is_cold in cold_K.tolist()]
 
 
 @dataclass(slots=True)

@@ -18,7 +18,6 @@ from ulid import ULID
 
 from app.catalogue.item import LIST_ITEM_FIELDS, PLAIN_ITEM_FIELDS
 from app.errors import Invalid, NotFound, Unavailable
-from app.features.texts import user_text
 from app.feedback.event import Impression
 from app.feedback.state import Exposure, LiveState, UserState
 from app.patience import Hold, hold_on
@@ -36,7 +35,7 @@ from app.serving.paging.lists import MAX_SHOWN, Continuation, KeptSlate, Lists
 from app.serving.pipeline import Draft, complete_slate, explain_slate
 from app.serving.preview import Previews
 from app.serving.profiles import ProfileTexts
-from app.serving.queries import Queries
+from app.serving.queries import AskedWords, Queries
 from app.serving.rules import Asked
 from app.serving.slate import Slate, SlateItem, SlateRequest
 from app.serving.trends import Trend, TrendCache
@@ -162,10 +161,12 @@ class Recommender:
         live, visit, degraded = await self._meet(requests[0], scenarios)
         state_ms = round((perf_counter() - begin) * 1e3, 3)
         now = self.clock()
-        words = await asyncio.gather(*(self._queries.read(request.query, live) for request in requests))
+        words: list[AskedWords | None] = [None] * len(requests)
+        if any(request.query for request in requests):
+            words = await asyncio.gather(*(self._queries.read(request.query, live) for request in requests))
         asked = [
             Asked(
-                replace(request, exclude_items=request.exclude_items | hidden), scenario, *wanted,
+                replace(request, exclude_items=request.exclude_items | hidden) if hidden else request, scenario, *wanted,
                 visit.state, visit.profile_T, visit.personal, now, min(request.n or scenario.n, MAX_N), said,
                 visit.trends[scenario.name],
             )
@@ -201,18 +202,28 @@ class Recommender:
     ) -> tuple[LiveSnapshot, Visit, tuple[str, ...]]:
         """What to serve from, the shopper, and what is missing."""
         names = [scenario.name for scenario in scenarios]
-        state, trends = await asyncio.gather(
-            self.live_state.read(request.user_id, request.session_id), asyncio.gather(*map(self._trends.of, names))
-        )
+        state, trends = await self._state_and_trends(request, names)
         degraded = [*state.degraded, *await self._catch_up(state, scenarios)]
         live = await self._live_of(request.model_version)
         reads = (live or self.live.current).model is not None
-        visit = Visit(state, *await self._profile(request, state, reads), dict(zip(names, trends, strict=True)))
+        visit = Visit(state, *await self._profile(request, state, reads), trends)
         if live is None:
             live = self.live.current
         if live.model is None:
             degraded.append("model")
         return live, visit, tuple(degraded)
+
+    async def _state_and_trends(
+        self, request: SlateRequest, names: Sequence[str]
+    ) -> tuple[UserState, Mapping[str, Trend]]:
+        """At once where both have to be asked for."""
+        reading = self.live_state.read(request.user_id, request.session_id)
+        held = [self._trends.held(name) for name in names]
+        fresh = [trend for trend in held if trend is not None]
+        if len(fresh) == len(names):
+            return await reading, dict(zip(names, fresh, strict=True))
+        state, asked = await asyncio.gather(reading, asyncio.gather(*map(self._trends.of, names)))
+        return state, dict(zip(names, asked, strict=True))
 
     async def _live_of(self, version: str | None) -> LiveSnapshot | None:
         """None: the live one, read as late as can be."""
@@ -284,8 +295,7 @@ class Recommender:
         known = [user for user in (request.user, state.profile) if user is not None]
         if not all(user.consent.personalize for user in known):
             return None, False
-        text = user_text(known[0]) if known and reads else ""
-        return (await self.profiles.vector(text) if text.strip() else None), True
+        return (await self.profiles.of(known[0]) if known and reads else None), True
 
     async def _in_thread(self, work: Callable[[*Args], Result], *args: *Args) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
@@ -310,6 +320,7 @@ def check_size(requests: Sequence[SlateRequest], scenarios: Sequence[Scenario]) 
 def make_slate(draft: Draft, degraded: tuple[str, ...]) -> Slate:
     request, live = draft.asked.request, draft.live
     item_ids = [live.catalogue.id_at(pick.row) for pick in draft.picks]
+    cold = live.are_cold([pick.row for pick in draft.picks])
     shown = fields_of(live, item_ids, request.fields, draft.asked.now)
     items = tuple(
         SlateItem(
@@ -317,13 +328,13 @@ def make_slate(draft: Draft, degraded: tuple[str, ...]) -> Slate:
             position=position,
             score=round(pick.score, 6),
             sources=pick.sources,
-            cold=live.is_cold(pick.row),
+            cold=is_cold,
             explored=pick.is_explored,
             propensity=pick.propensity,
             fields=shown.get(item_id, {}),
             reason=draft.reasons.get(pick.row),
         )
-        for position, (item_id, pick) in enumerate(zip(item_ids, draft.picks, strict=True), start=1)
+        for position, (item_id, pick, is_cold) in enumerate(zip(item_ids, draft.picks, cold, strict=True), start=1)
     )
     return Slate(
         recommendation_id=str(ULID()),

@@ -58,11 +58,17 @@ class TrendCache:
     _held: OrderedDict[str, tuple[float, Trend]] = field(default_factory=OrderedDict)
     _asking: dict[str, asyncio.Task[Trend]] = field(default_factory=dict)
 
+    def held(self, scenario: str) -> Trend | None:
+        """None where it has to be asked for."""
+        at, trend = self._held.get(scenario, (0.0, None))
+        return trend if trend is not None and monotonic() - at < self.fresh_seconds else None
+
     async def of(self, scenario: str) -> Trend:
+        fresh = self.held(scenario)
+        if fresh is not None:
+            return fresh
         at, held = self._held.get(scenario, (-STALE_SECONDS, NO_TREND))
         age = monotonic() - at
-        if scenario in self._held and age < self.fresh_seconds:
-            return held
         asking = self._asking.get(scenario)
         if asking is None:
             asking = self._asking[scenario] = asyncio.create_task(self._ask(scenario))

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from app.api.auth import caller_of, require_scope, services_of
 from app.api.json_body import JsonBody
+from app.api.lean import LeanRoute
 from app.api.operation import json_of, operation
 from app.api.parameters import ItemId
 from app.api.replies import reply_raw
@@ -18,7 +19,7 @@ from app.observability import metrics
 from app.serving.reasons.reason import Reason
 from app.serving.slate import Slate, SlateItem, SlateRequest
 
-router = APIRouter(prefix="/v1", tags=["recommendations"])
+router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=LeanRoute)
 ERRORS = {
     404: ("scenario_not_found", "model_not_found"),
     409: ("model_unusable",),

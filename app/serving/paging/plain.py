@@ -32,9 +32,11 @@ def load(kind: type[T], data: bytes) -> T:
 
 
 def _plain(value: object) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        given = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {name: _plain(part) for name, part in given.items() if part != _defaults(type(value)).get(name, ...)}
+        given = ((name, getattr(value, name), default) for name, default in _fields(type(value)))
+        return {name: _plain(part) for name, part, default in given if part is not default and part != default}
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):
@@ -45,14 +47,16 @@ def _plain(value: object) -> Any:
 
 
 @cache
-def _defaults(kind: type) -> Mapping[str, object]:
-    """Field -> default, of the fields that have one."""
-    found: dict[str, object] = {}
+def _fields(kind: type) -> Sequence[tuple[str, object]]:
+    """Each field with its default, `...` where it has none."""
+    found: list[tuple[str, object]] = []
     for field in dataclasses.fields(kind):
+        default: object = ...
         if field.default is not dataclasses.MISSING:
-            found[field.name] = field.default
+            default = field.default
         elif field.default_factory is not dataclasses.MISSING:
-            found[field.name] = field.default_factory()
+            default = field.default_factory()
+        found.append((field.name, default))
     return found
 
 

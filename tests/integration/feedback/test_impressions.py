@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -58,3 +59,25 @@ async def test_without_a_store_the_backlog_is_bounded_and_close_returns(monkeypa
         await writer.close()
     assert (writer.pending, writer.dropped, writer.written) == (0, 25, 0)
     await engine.dispose()
+
+
+async def test_what_is_shown_soon_after_a_group_is_one_more_group(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 60.0)
+    groups: list[int] = []
+    first_is_told = asyncio.Event()
+
+    async def told(group: Sequence[Impression]) -> None:
+        groups.append(len(group))
+        first_is_told.set()
+
+    writer = ImpressionWriter(PostgresImpressions(engine), shown=told)
+    await writer.start()
+    writer.write(shown("first"))
+    await first_is_told.wait()
+    for n in range(10):
+        writer.write(shown(f"r{n}"))
+        await asyncio.sleep(0)
+    await writer.close()
+    assert (groups, await stored(engine)) == ([1, 10], 11)

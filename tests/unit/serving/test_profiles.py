@@ -3,7 +3,10 @@ import asyncio
 import numpy as np
 import pytest
 
+from app.catalogue.item import User
 from app.encoding.encoder import Encoder
+from app.features.texts import user_text
+from app.serving import profiles as profiles_module
 from app.serving.profiles import ProfileTexts
 
 
@@ -36,6 +39,22 @@ async def test_concurrent_texts_share_calls_and_are_remembered(encoder):
     np.testing.assert_allclose(vectors[13], encoder.encode([texts[13]])[0], atol=0.02)
     await profiles.vector(texts[5])
     assert sum(map(len, counting.calls)) == 10
+
+
+async def test_what_a_profile_says_is_written_once_and_forgotten_when_told(encoder, monkeypatch):
+    written: list[User] = []
+    monkeypatch.setattr(profiles_module, "user_text", lambda user: written.append(user) or user_text(user))
+    profiles = ProfileTexts(Counting(encoder))  # type: ignore[arg-type]
+    cook, other = User("u1", "I cook"), User("u2", "I cook", attributes={"pets": 2})
+    first = await profiles.of(cook)
+    assert np.array_equal(first, await profiles.vector(user_text(cook)))
+    assert np.array_equal(first, await profiles.of(User("u3", "I cook")))
+    assert not np.array_equal(first, await profiles.of(other))
+    assert await profiles.of(User("u4")) is None
+    assert len(written) == 3
+    profiles.forget()
+    await profiles.of(cook)
+    assert len(written) == 4
 
 
 async def test_a_failing_call_reaches_its_waiters_only(encoder):
