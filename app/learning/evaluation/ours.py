@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from app.learning.dataset import Interactions
+from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import WHOLE_SHOP, Ranker, asks_of
 from app.learning.fit import FitConfig, fit
 from app.learning.inputs import Inputs
@@ -66,6 +67,7 @@ def run_ours(
     ranker, details = _fit(data, inputs, config, wanted.judged, progress)
     seconds, repeats = time.monotonic() - started, config.repeats
     everyone, scores = ranker.slates(wanted.everyone, num, repeats, anywhere=True)
+    details["ranker"] = ranker_figures(ranker, wanted.judged, everyone[: len(wanted.judged.users)], repeats)
     known_N = np.bincount(wanted.judged.train.item_E, minlength=len(data.item_ids)) > 0
     lists = OurLists(
         everyone=everyone,
@@ -86,6 +88,21 @@ def run_ours(
         by_seed.append(other.rank(wanted.judged, num, repeats, anywhere=True))
         progress("seeds", number / num_seeds, f"seed {again.training.seed} fitted")
     return replace(lists, by_seed=by_seed)
+
+
+def ranker_figures(ranker: Ranker, judged: Split, with_it: Int64Array, repeats: Repeats) -> dict[str, Json]:
+    """What orders where and why, and NDCG@10 of the judged users with the ranker and without it. with_it: their slates."""
+    snapshot = ranker.snapshot
+    without = Ranker(snapshot, ranker.data, ranker.inputs, use_ranker=False)
+    lists = {"on": with_it, "off": without.rank(judged, 10, repeats, anywhere=True)}
+    figures: dict[str, Json] = {
+        name: round(float(per_user(topk_UK[:, :10], judged.targets)["ndcg@10"].mean()), 5)
+        for name, topk_UK in lists.items()
+    }
+    return {
+        "ndcg@10": figures,
+        **{name: snapshot.manifest.ranker.get(name) for name in ("choices", "calibration_error")},
+    }
 
 
 def _without_history(ranker: Ranker, split: Split, num: int, repeats: Repeats) -> Int64Array:

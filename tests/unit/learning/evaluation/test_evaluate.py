@@ -39,6 +39,9 @@ def test_the_report_is_json_and_every_model_stands_in_it(result: Evaluation) -> 
     assert report["split"]["judged_users"] == 80
     assert set(report["models"]["duoscene"]["scenarios"]) == {"cart", "home"}
     assert report["models"]["ials"]["details"]["configurations_tried"] == 1
+    with_and_without = report["details"]["ranker"]["ndcg@10"]
+    assert with_and_without["on"] == pytest.approx(report["models"]["duoscene"]["all"]["ndcg@10"]["mean"], abs=1e-5)
+    assert set(with_and_without) == {"on", "off"}
     assert report["calibration"]["pairs"] == 800
     assert set(report["calibration"]["scenarios"]) == {"cart", "home"}
     assert (
