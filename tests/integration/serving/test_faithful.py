@@ -11,9 +11,11 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 from app.catalogue.sample_shop import SampleShop
 from app.catalogue.shop_data import ShopData
+from app.encoding.encoder import Encoder
 from app.feedback.state import UserState
 from app.scenarios.defaults import READY_MADE
 from app.serving.live import LiveSnapshot
@@ -23,6 +25,8 @@ from app.serving.reasons.leave_out import scores_at
 from app.serving.rules import Asked
 from app.serving.slate import SlateRequest
 from tests.integration.serving.sample import pasts
+from tests.integration.serving.slates import live_of
+from tests.integration.serving.test_ranker import ranked_snapshot
 
 NUM_SLATES = 200
 SCENARIOS = ("home", "category", "email", "promotion")
@@ -67,11 +71,19 @@ def case_of(asked: Asked, live: LiveSnapshot, draw: random.Random) -> Case | Non
     return Case(pick.row, cited[0], fall, other_fall)
 
 
+@pytest.mark.parametrize("method", ["fusion", "ranker"])
 def test_without_the_cited_event_the_score_falls_more_than_without_another(
-    sample_shop: SampleShop, sample_live: LiveSnapshot
+    sample_shop: SampleShop, sample_live: LiveSnapshot, encoder: Encoder, method: str
 ) -> None:
+    """By the fusion, and by a ranker that looks at the fused score and at likeness to the history."""
+    live = sample_live
+    if method == "ranker":
+        assert sample_live.model
+        likes = {"log fused": 1.5, "tower": 1.0, "text of history": 1.0, "category share": 0.5, "bias": -1.0}
+        live = live_of(ranked_snapshot(sample_live.model.snapshot, click=likes), encoder)
+    assert draft_slate(next(requests(sample_shop.data)), live).ranking.method == method  # type: ignore[union-attr]
     draw = random.Random(11)
-    told = (case_of(asked, sample_live, draw) for asked in requests(sample_shop.data))
+    told = (case_of(asked, live, draw) for asked in requests(sample_shop.data))
     cases = list(islice((case for case in told if case is not None), NUM_SLATES))
     faithful = [case.fall > case.other_fall for case in cases]
     print(f"{sum(faithful)} of {len(cases)} slates")
