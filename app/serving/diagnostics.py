@@ -27,7 +27,7 @@ def diagnose(draft: Draft, degraded: tuple[str, ...]) -> Diagnostics:
     return Diagnostics(
         candidates=draft.candidates,
         dropped=draft.admission.dropped,
-        timings_ms=dict(draft.timings_ms),
+        timings_ms={stage: round(ms, 3) for stage, ms in draft.timings_ms.items()},
         weights={name: round(weight, DIGITS) for name, weight in draft.weights.items()},
         fallbacks=tuple(draft.fallbacks),
         num_items=draft.live.catalogue.num_items,

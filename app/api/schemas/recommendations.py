@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.api.schemas.fields import Attributes, Body, Context, Id, JsonObject, LongText, Query, View, Word, check_text
@@ -23,8 +23,22 @@ QUERY = 'Natural language: "gift for dad who fishes, under 50, not electronics".
 ContextItems = Annotated[list[Id], Field(max_length=50)]
 ExcludedItems = Annotated[list[Id], Field(max_length=1_000)]
 ItemFieldNames = Annotated[list[Word], Field(max_length=50)]
+
+
+def split_names(given: Any) -> Any:
+    """Two names out of "title,price". (An attribute with a comma in its name is asked for by POST.)"""
+    return [name for names in given for name in names.split(",")] if isinstance(given, list) else given
+
+
+QueriedFieldNames = Annotated[
+    ItemFieldNames,
+    BeforeValidator(split_names),
+    Field(description="Separated by commas, or repeat the parameter", examples=[["title", "price"]]),
+]
 SlateSize = Annotated[int, Field(ge=1, le=MAX_SLATE)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+SEED = "Of rotation and exploration: the same request with the same seed gives the same slate"
 
 
 class BoostBody(Body):
@@ -119,9 +133,7 @@ class Shopper(Body):
         None, description="Needs the scope admin: a preview with a version that is not live; it is not recorded"
     )
     context: Context = Field({}, description="device, country, locale and free keys; recorded with the impression")
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(
-        None, description="Of rotation and exploration: the same request with the same seed gives the same slate"
-    )
+    seed: Seed | None = Field(None, description=SEED)
 
     def shopper(self) -> dict[str, Any]:
         """As SlateRequest takes it."""
@@ -174,10 +186,11 @@ class RecommendQuery(Query):
     diversity: Share | None = Field(
         None, description="0: relevance alone, 1: difference alone; default: the scenario's"
     )
-    fields: ItemFieldNames = Field([], description="Repeat the parameter for several properties", examples=[["title"]])
+    fields: QueriedFieldNames = Field([])
     reasons: bool = Field(False, description="Why each item is there")
     diagnostics: bool = Field(False, description="Needs the scope admin")
     model_version: Word | None = Field(None, description="Needs the scope admin: a preview with another version")
+    seed: Seed | None = Field(None, description=SEED)
 
     def to_request(self) -> SlateRequest:
         return SlateRequest(
@@ -193,6 +206,7 @@ class RecommendQuery(Query):
             reasons=self.reasons,
             diagnostics=self.diagnostics,
             model_version=self.model_version,
+            seed=self.seed,
         )
 
 
@@ -204,10 +218,11 @@ class SimilarQuery(Query):
     diversity: Share | None = Field(
         None, description="0: relevance alone, 1: difference alone; default: the scenario's"
     )
-    fields: ItemFieldNames = Field([], description="Repeat the parameter for several properties", examples=[["title"]])
+    fields: QueriedFieldNames = Field([])
     reasons: bool = Field(False, description="Why each item is there")
     diagnostics: bool = Field(False, description="Needs the scope admin")
     model_version: Word | None = Field(None, description="Needs the scope admin: a preview with another version")
+    seed: Seed | None = Field(None, description=SEED)
 
     def to_request(self, item_id: str) -> SlateRequest:
         return SlateRequest(
@@ -222,6 +237,7 @@ class SimilarQuery(Query):
             reasons=self.reasons,
             diagnostics=self.diagnostics,
             model_version=self.model_version,
+            seed=self.seed,
         )
 
 

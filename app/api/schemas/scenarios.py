@@ -91,8 +91,6 @@ class ObjectiveBody(Body):
 
 
 class PinBody(Body):
-    model_config = ConfigDict(populate_by_name=True)
-
     position: SlateSize = Field(description="From 1")
     item_id: Id
     from_at: Time | None = Field(None, alias="from")

@@ -60,10 +60,12 @@ def test_the_ready_made_scenarios_are_there_and_come_back(admin: httpx.Client) -
 
 def test_a_scenario_of_ones_own(admin: httpx.Client, new_id: str) -> None:
     url = f"/v1/scenarios/{new_id}"
-    put = admin.put(
-        url, json={"description": "Gift guide", "filter": {"field": "price", "lte": 50}, "fallback": ["home"]}
-    )
+    pins = [{"position": 2, "item_id": "a", "from": "2026-01-01T00:00:00Z", "until": None}]
+    rules = {"filter": {"field": "price", "lte": 50}, "fallback": ["home"], "pins": pins}
+    put = admin.put(url, json={"description": "Gift guide", **rules})
     assert put.status_code == 200, put.text
+    assert put.json()["pins"] == pins
+    assert admin.put(url, json=put.json()).json() == put.json()
     assert put.json()["exclude"] == {"purchased_days": 30.0, "seen_impressions": 0.0, "context_items": True}
     assert admin.get(url).json() == put.json()
     assert admin.delete(url).status_code == 204
@@ -91,6 +93,11 @@ def test_a_scenario_that_names_repeat_keeps_no_purchase_away_unless_told_to(admi
         ({"filter": {"field": "nope", "eq": 1}}, ["filter", "field"], "filter_unknown_field"),
         ({"pin": []}, ["pin"], "unknown_field"),
         ({"pins": [{"position": 0, "item_id": "a"}]}, ["pins", 0, "position"], "out_of_range"),
+        (
+            {"pins": [{"position": 1, "item_id": "a", "from_at": "2026-01-01T00:00:00Z"}]},
+            ["pins", 0, "from_at"],
+            "unknown_field",
+        ),
         ({"objective": {"click": 0}}, ["objective"], "empty_objective"),
         ({"n": 0}, ["n"], "out_of_range"),
         ({"exclude": {"purchased_days": -1}}, ["exclude", "purchased_days"], "out_of_range"),

@@ -85,3 +85,14 @@ def test_a_rule_with_an_impossible_filter_is_refused_with_its_place(admin: httpx
     if "boosts" in rules:
         document = is_problem(admin.post("/v1/recommendations", json={"scenario": "home", **rules}), 422)
         assert document["errors"][0]["loc"] == ["boosts", 0, "filter", "field"]
+
+
+def test_get_is_post_with_the_plain_fields(admin: httpx.Client, shop: str) -> None:
+    put(admin, shop)
+    plain = {"scenario": shop, "user_id": "u 1", "n": 4, "exclude_items": [f"{shop}-11"], "seed": 5}
+    posted = admin.post("/v1/recommendations", json={**plain, "fields": ["title", "price"]}).json()["items"]
+    for names in ("title,price", ["title", "price"]):
+        asked = admin.get("/v1/recommendations", params={**plain, "fields": names})
+        assert asked.json()["items"] == posted
+    bad = admin.get("/v1/recommendations", params={**plain, "fields": "title,"})
+    assert is_problem(bad, 422)["errors"][0]["loc"] == ["fields", 1]

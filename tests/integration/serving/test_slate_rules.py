@@ -93,6 +93,8 @@ def test_a_callers_boost_needs_the_item_it_speaks_of_and_a_scenarios_is_left_out
     with pytest.raises(Invalid) as error:
         draft_of(live, HOME, SlateRequest("home", boosts=(same_brand,)))
     assert error.value.loc == ("boosts", 0, "filter", "eq")
+    with pytest.raises(Invalid):  # where there is no model, no candidate could be boosted, and it is wrong all the same
+        draft_of(replace(live, model=None), HOME, SlateRequest("home", boosts=(same_brand,)))
     assert ids_of(draft_of(live, replace(HOME, boosts=(same_brand,)))) == ids_of(draft_of(live, HOME))
     viewing = SlateRequest("home", context_items=("cook-pan-1",))
     boosted = draft_of(live, replace(HOME, boosts=(same_brand,)), viewing)
