@@ -184,7 +184,7 @@ def _publish(final: Snapshot, trial: Snapshot, publish: Callable[[Path, str], No
     recall = {"kind": final.index.kind, "recall": final.index.recall()}
     with tempfile.TemporaryDirectory(prefix="duoscene-") as scratch:
         directory = Path(scratch) / final.version
-        replace_manifest(final, index=recall).save(directory)
+        replace_manifest(final, index=recall).save(directory, final.graphs())
         trial.save(directory / TRIAL)
         progress("publish", 0.5, f"artifact of {sum(p.stat().st_size for p in directory.rglob('*')) / 2**20:.1f} MiB")
         publish(directory, final.version)

@@ -5,7 +5,8 @@ Shapes: B users, D dim, K results, N items.
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import faiss
 import numpy as np
@@ -18,6 +19,7 @@ SCAN_BELOW = (
 )
 HNSW_LINKS, HNSW_BUILD_WIDTH, HNSW_SEARCH_WIDTH = 32, 200, 256
 RECALL_SAMPLE, RECALL_AT = 200, 100
+SAME_SAMPLE = 100  # vectors by which a saved graph is known to be of these
 
 Neighbours = tuple[Int64Array, Float32Array]  # rows [B, K] with -1 tail, scores [B, K] with -inf tail, best first
 
@@ -25,18 +27,29 @@ Neighbours = tuple[Int64Array, Float32Array]  # rows [B, K] with -1 tail, scores
 class VectorIndex:
     """Source: HNSW, Malkov & Yashunin 2018; checked against exact search when built (`recall`)."""
 
-    def __init__(self, vectors_ND: Float32Array, exact: bool = False) -> None:
+    def __init__(self, vectors_ND: Float32Array, exact: bool = False, graph: Path | None = None) -> None:
         """vectors_ND: unit rows float32; kept by reference (may be memory-mapped). exact: flat however many there are, for an index
-        that is asked a few times: HNSW over 100,000 vectors takes minutes to build."""
+        that is asked a few times: HNSW over 100,000 vectors takes minutes to build. graph: file of `save`, which is read in
+        moments; one that was made of other vectors is not used. Raises RuntimeError when it cannot be read."""
         self.vectors_ND = vectors_ND
-        N, D = vectors_ND.shape
-        self.kind: Literal["flat", "hnsw"] = "flat" if exact or N <= EXACT_BELOW else "hnsw"
+        self.kind: Literal["flat", "hnsw"] = "flat" if exact or len(vectors_ND) <= EXACT_BELOW else "hnsw"
+        saved = faiss.read_index(str(graph)) if graph is not None and self.kind == "hnsw" else None
+        self._index = saved if saved is not None and _is_of(saved, vectors_ND) else self._built()
+
+    def _built(self) -> Any:
+        D = self.vectors_ND.shape[1]
         if self.kind == "flat":
-            self._index = faiss.IndexFlatIP(D)
+            index = faiss.IndexFlatIP(D)
         else:
-            self._index = faiss.IndexHNSWFlat(D, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
-            self._index.hnsw.efConstruction = HNSW_BUILD_WIDTH
-        self._index.add(np.ascontiguousarray(vectors_ND))
+            index = faiss.IndexHNSWFlat(D, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+            index.hnsw.efConstruction = HNSW_BUILD_WIDTH
+        index.add(np.ascontiguousarray(self.vectors_ND))
+        return index
+
+    def save(self, path: Path) -> None:
+        """Nothing for an exact index: it is made from its vectors at once."""
+        if self.kind == "hnsw":
+            faiss.write_index(self._index, str(path))
 
     def __len__(self) -> int:
         return len(self.vectors_ND)
@@ -87,6 +100,15 @@ def best(scores_BN: Float32Array, num_results: int, rows_N: Int64Array | None = 
     scores = np.take_along_axis(scores_BN, columns, 1).astype(np.float32)
     rows = columns if rows_N is None else rows_N[columns]
     return np.where(np.isneginf(scores), -1, rows).astype(np.int64), scores
+
+
+def _is_of(index: Any, vectors_ND: Float32Array) -> bool:
+    """Whether a saved graph was made of these vectors, by some of them."""
+    N, D = vectors_ND.shape
+    if (index.ntotal, index.d) != (N, D):
+        return False
+    some = np.linspace(0, N - 1, SAME_SAMPLE).astype(int).tolist()
+    return all(np.array_equal(index.reconstruct(row), vectors_ND[row]) for row in some)
 
 
 def _nothing(num_users: int) -> Neighbours:

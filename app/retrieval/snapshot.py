@@ -51,13 +51,15 @@ from app.types import BoolArray, Float32Array, Int64Array
 
 CANDIDATES_PER_SOURCE = 200
 RANKER = "ranker"  # prefix of its files
+GRAPH = ".faiss"  # suffix of saved search graphs
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """vectors_ND: unit rows. item_counts_N: target events each item was trained with. scenario_text_ST: encoded descriptions in
     manifest order. prior_SN: log-ratio of an item's share in a scenario to its share in the shop, row 0 zero. fitted: what the
-    sources have learned, by name. ranker_arrays: weights of the ranker, none where there is none; the rest of it is `manifest.ranker`."""
+    sources have learned, by name. ranker_arrays: weights of the ranker, none where there is none; the rest of it is `manifest.ranker`.
+    graph: file of a search graph over vectors_ND."""
 
     manifest: Manifest
     items: pl.DataFrame  # ITEM_SCHEMA, row order
@@ -68,6 +70,7 @@ class Snapshot:
     prior_SN: Float32Array
     fitted: Mapping[str, Fitted]
     ranker_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    graph: Path | None = None
 
     @property
     def version(self) -> str:
@@ -103,7 +106,13 @@ class Snapshot:
 
     @cached_property
     def index(self) -> VectorIndex:
-        return VectorIndex(self.vectors_ND)
+        return VectorIndex(self.vectors_ND, graph=self.graph)
+
+    def graphs(self) -> Mapping[str, VectorIndex]:
+        """The indexes that are searched, by the array they stand for."""
+        content = self.source("content")
+        of_content = {"content.vectors": content.index} if isinstance(content, ContentSource) else {}
+        return {"vectors_ND": self.index, **of_content}
 
     @cached_property
     def _fixed_sources(self) -> tuple[CandidateSource, ...]:
@@ -309,8 +318,9 @@ class Snapshot:
         published_N: np.ndarray[tuple[int], np.dtype[np.float64]] = times.to_series().fill_null(-np.inf).to_numpy()
         return published_N
 
-    def save(self, directory: Path) -> None:
-        """Into an empty directory; the manifest with the checksums comes last, so a torn write never loads."""
+    def save(self, directory: Path, graphs: Mapping[str, VectorIndex] | None = None) -> None:
+        """Into an empty directory; the manifest with the checksums comes last, so a torn write never loads. graphs: of `graphs()`, for
+        whoever will load it; without them it builds its indexes itself, which takes minutes for 100,000 items."""
         directory.mkdir(parents=True, exist_ok=True)
         self.runner.save(directory)
         self.items.write_ipc(directory / "items.arrow", compression="uncompressed")
@@ -321,6 +331,8 @@ class Snapshot:
                 np.save(directory / f"{source}.{name}.npy", array)
         for name, array in self.ranker_arrays.items():
             np.save(directory / f"{RANKER}.{name}.npy", array)
+        for name, index in (graphs or {}).items():
+            index.save(directory / f"{name}{GRAPH}")
         self.manifest.write(directory)
 
     @classmethod
@@ -330,15 +342,21 @@ class Snapshot:
         try:
             arrays = {path.stem: np.load(path, mmap_mode="r") for path in directory.glob("*.npy")}
             items = pl.read_ipc(directory / "items.arrow")
+            graphs = {path.stem: path for path in directory.glob(f"*{GRAPH}")}
             runner = TowerRunner.load(directory)
             fitted = {
                 source: Fitted(
-                    parameters, {name: arrays.pop(f"{source}.{name}") for name in _arrays_of(source, arrays)}
+                    parameters,
+                    {name: arrays.pop(f"{source}.{name}") for name in _arrays_of(source, arrays)},
+                    {name: graphs[f"{source}.{name}"] for name in _arrays_of(source, graphs)},
                 )
                 for source, parameters in manifest.sources.items()
             }
             ranker = {name: arrays.pop(f"{RANKER}.{name}") for name in _arrays_of(RANKER, arrays)}
-            return cls(manifest, items, runner, fitted=fitted, ranker_arrays=ranker, **arrays)
+            graph = graphs.get("vectors_ND")
+            snapshot = cls(manifest, items, runner, fitted=fitted, ranker_arrays=ranker, graph=graph, **arrays)
+            snapshot.graphs()  # a broken one must not wait for the first request
+            return snapshot
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, pl.exceptions.PolarsError) as error:
             raise BadArtifact(f"model {directory.name} cannot be read: {error}") from error
 

@@ -26,7 +26,7 @@ class ContentSource:
 
     def __init__(self, fitted: Fitted, exact: bool = False) -> None:
         """exact: see `VectorIndex`."""
-        self._index = VectorIndex(fitted.arrays["vectors"], exact)
+        self.index = VectorIndex(fitted.arrays["vectors"], exact, fitted.graphs.get("vectors"))
         self._mean_T: Float32Array = np.asarray(fitted.arrays["mean"])
         self._projection_TP: Float32Array = np.asarray(fitted.arrays["projection"])
         self._decay = fitted.number("decay")
@@ -36,15 +36,15 @@ class ContentSource:
 
     @property
     def num_items(self) -> int:
-        return len(self._index)
+        return len(self.index)
 
     def project(self, text_NT: Float32Array) -> Float32Array:
         return project(text_NT, self._mean_T, self._projection_TP)
 
     def vectors(self, rows_C: Int64Array, space: ItemSpace | None = None) -> Float32Array:
         """[C, P] of rows of the space (none given: of trained rows)."""
-        N = len(self._index)
-        vectors_CP: Float32Array = self._index.vectors_ND[np.where(rows_C >= N, 0, rows_C)]
+        N = len(self.index)
+        vectors_CP: Float32Array = self.index.vectors_ND[np.where(rows_C >= N, 0, rows_C)]
         in_delta = rows_C >= N
         if space is not None and in_delta.any():
             vectors_CP[in_delta] = space.of_delta[self.name][rows_C[in_delta] - N]
@@ -53,7 +53,7 @@ class ContentSource:
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
         N, delta_MP = len(space.index), space.of_delta.get(self.name, ())
         rows_BL, weight_BL = users.history_BL, recency_weights(users, self._decay)
-        vectors_BLP = self._index.vectors_ND[np.where((rows_BL == PAD) | (rows_BL >= N), 0, rows_BL)]
+        vectors_BLP = self.index.vectors_ND[np.where((rows_BL == PAD) | (rows_BL >= N), 0, rows_BL)]
         in_delta = rows_BL >= N
         if in_delta.any():
             vectors_BLP[in_delta] = delta_MP[rows_BL[in_delta] - N]
@@ -63,7 +63,7 @@ class ContentSource:
         """To vectors of any length, which a query and the mean of a history are alike."""
         N, delta_MP = len(space.index), space.of_delta.get(self.name, ())
         allowed_R = _current(space) if allowed_R is None else allowed_R
-        found = self._index.search(wanted_BP, num, None if allowed_R is None else allowed_R[:N])
+        found = self.index.search(wanted_BP, num, None if allowed_R is None else allowed_R[:N])
         if len(delta_MP):
             scores_BM = wanted_BP @ delta_MP.T
             if allowed_R is not None:

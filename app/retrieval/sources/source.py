@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -42,10 +43,12 @@ class ReadsDelta(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What a source learned. parameters: kept in the manifest. arrays: files of the artifact, memory-mapped on load."""
+    """What a source learned. parameters: kept in the manifest. arrays: files of the artifact, memory-mapped on load. graphs: saved
+    search graphs over arrays, by the name of the array."""
 
     parameters: Mapping[str, Json] = field(default_factory=dict)
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    graphs: Mapping[str, Path] = field(default_factory=dict)
 
     def csr(self, name: str) -> sparse.csr_array:
         """The matrix that `csr_arrays(name, …)` took apart."""

@@ -50,3 +50,24 @@ def test_best_never_returns_nan_or_minus_infinity() -> None:
 
 def test_ties_keep_row_order() -> None:
     assert best(np.zeros((1, 100), np.float32), 100)[0][0].tolist() == list(range(100))
+
+
+def test_a_saved_graph_is_the_same_graph_and_never_serves_other_vectors(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "EXACT_BELOW", 500)
+    items, users, path = unit(2_000), unit(3, seed=5), tmp_path / "vectors.faiss"
+    built = VectorIndex(items)
+    built.save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorIndex, "_built", lambda self: pytest.fail("the graph was built anew"))
+        read = VectorIndex(items, graph=path)
+    np.testing.assert_array_equal(read.search(users, 50)[0], built.search(users, 50)[0])
+    others = unit(2_000, seed=9)
+    np.testing.assert_array_equal(VectorIndex(others, graph=path).search(others[:3], 1)[0][:, 0], [0, 1, 2])
+    path.write_bytes(path.read_bytes()[:1_000])
+    with pytest.raises(RuntimeError):
+        VectorIndex(items, graph=path)
+
+
+def test_an_exact_index_saves_nothing(tmp_path):
+    VectorIndex(unit(20)).save(tmp_path / "vectors.faiss")
+    assert not list(tmp_path.iterdir())
