@@ -20,7 +20,7 @@ from app.types import Float32Array, Int64Array
 
 NUM_ITEMS = 2_000  # asked for; what is filtered away in front makes room for what stands behind
 FRESH_SECONDS, STALE_SECONDS = 5.0, 60.0
-WAIT_SECONDS = 0.1  # what a request waits at most, as for the user state
+WAIT_SECONDS = 0.04  # what a request waits at most, as for the user state
 MAX_PLACEMENTS = 256
 Counts = Sequence[tuple[str, float]]  # item -> event weight, best first
 
@@ -59,25 +59,33 @@ class TrendCache:
     _asking: dict[str, asyncio.Task[Trend]] = field(default_factory=dict)
 
     def held(self, scenario: str) -> Trend | None:
-        """None where it has to be asked for."""
+        """None where it has to be asked for. What is a little old is still given while the next answer is on its way, so that under load no
+        request waits for it."""
         at, trend = self._held.get(scenario, (0.0, None))
-        return trend if trend is not None and monotonic() - at < self.fresh_seconds else None
+        age = monotonic() - at
+        if trend is None or age >= 2 * self.fresh_seconds:
+            return None
+        if age >= self.fresh_seconds:
+            self._start(scenario)
+        return trend
 
     async def of(self, scenario: str) -> Trend:
         fresh = self.held(scenario)
         if fresh is not None:
             return fresh
         at, held = self._held.get(scenario, (-STALE_SECONDS, NO_TREND))
-        age = monotonic() - at
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                return await asyncio.shield(self._start(scenario))
+        except TimeoutError:
+            return held if monotonic() - at < STALE_SECONDS else NO_TREND
+
+    def _start(self, scenario: str) -> asyncio.Task[Trend]:
         asking = self._asking.get(scenario)
         if asking is None:
             asking = self._asking[scenario] = asyncio.create_task(self._ask(scenario))
             asking.add_done_callback(lambda _: self._asking.pop(scenario, None))
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                return await asyncio.shield(asking)
-        except TimeoutError:
-            return held if age < STALE_SECONDS else NO_TREND
+        return asking
 
     async def _ask(self, scenario: str) -> Trend:
         own, shop = [await self.live_state.trending(where, NUM_ITEMS) for where in (scenario, None)]

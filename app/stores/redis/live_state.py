@@ -47,7 +47,7 @@ from app.stores.redis.subject import (
 from app.stores.redis.trends import Trends
 from app.types import Clock, utc_now
 
-TRENDS_SECONDS = 0.1  # a request waits no longer for them; thousands of items take some milliseconds to read
+TRENDS_SECONDS = 0.1  # no request waits so long for them; thousands of items take some milliseconds to read
 WRITE_SECONDS = 1.0  # a missed write costs a repair, a slow one only its own caller
 POSTGRES_SECONDS = 1.0  # for what Redis cannot answer
 STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -170,6 +172,25 @@ async def test_a_new_version_takes_over_under_load_and_keeps_what_is_new(
     changes = [version for before, version in pairwise(versions) if before != version]
     assert set(versions) == {"v1", "v2"}
     assert len(changes) <= 12  # four shoppers, two swaps: answers overlap, versions do not flutter
+
+
+async def test_a_model_that_was_replaced_is_freed_without_the_collector(
+    open_shop: Shop, serving: Process, trained: Snapshot
+) -> None:
+    """API processes keep it from looking at what was there at their start, see `api_process.calm_interpreter`."""
+    model = serving.live.current.model
+    assert model is not None
+    await slate_ids(serving)
+    snapshot, catalogue = weakref.ref(model.snapshot), weakref.ref(serving.live.current.catalogue.trained.plain)
+    del model
+    gc.disable()
+    try:
+        await open_shop.release(trained, "v2")
+        await until(lambda: is_so(serving.live.current.model_version == "v2"))
+        await slate_ids(serving)
+        await until(lambda: is_so(snapshot() is None and catalogue() is None))
+    finally:
+        gc.enable()
 
 
 async def test_a_broken_version_leaves_the_old_one_serving(
