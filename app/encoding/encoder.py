@@ -67,11 +67,16 @@ class Encoder:
                 cache.put_many(self.key, fresh)
             known.update(fresh)
         progress("encode texts", 1.0, f"{len(todo)} texts encoded, {len(missing) - len(todo)} known")
-        vectors = np.zeros((len(texts), self.dim), np.float32)
+        dim = len(next(iter(known.values()))) if known else self.dim  # the model is not loaded for what is known
+        vectors = np.zeros((len(texts), dim), np.float32)
         for row, key in enumerate(hashes):
             if key in known:
                 vectors[row] = known[key]
         return vectors
+
+    def load(self) -> None:
+        """The model, now; seconds. Whatever it raises, it raises at the first text as well."""
+        self._loaded()
 
     def _forward(self, texts: list[str]) -> Float32Array:
         model = self._loaded()

@@ -6,6 +6,7 @@ In this process's memory only: a profile given with a request is never stored, a
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Hashable
 
@@ -16,6 +17,7 @@ from app.types import Float32Array
 
 MAX_REMEMBERED = 4_096  # about 6 MB of 384-dimensional vectors
 MAX_BATCH = 64
+log = logging.getLogger(__name__)
 
 
 class ProfileTexts:
@@ -27,6 +29,7 @@ class ProfileTexts:
         self._texts: OrderedDict[Hashable, str] = OrderedDict()  # of profiles
         self._waiting: dict[str, asyncio.Future[Float32Array]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
         self._num_forgotten = 0
 
     def forget(self) -> None:
@@ -44,6 +47,20 @@ class ProfileTexts:
             if len(self._texts) > MAX_REMEMBERED:
                 self._texts.popitem(last=False)
         return await self.vector(text) if text.strip() else None
+
+    async def start(self) -> None:
+        """The encoder is loaded beside the first slates: those of known shoppers need none."""
+        self._loading = asyncio.create_task(self._load(), name="load the encoder")
+
+    async def close(self) -> None:
+        if self._loading is not None:
+            await self._loading
+
+    async def _load(self) -> None:
+        try:
+            await asyncio.to_thread(self._encoder.load)
+        except Exception as error:  # noqa: BLE001 - told again, to whoever asks with a text
+            log.warning("the encoder cannot be loaded: %s", error)
 
     async def vector(self, text: str) -> Float32Array:
         """float32 [T]. Cost: about 10 ms for a text that is new to this process."""

@@ -85,7 +85,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         impressions = ImpressionWriter(stores.impressions, shown=live_state.shown)
         seal = Seal(stores.secrets)
-        for part in (impressions, intake, seal, follower, key_use):
+        for part in (impressions, intake, seal, follower, key_use, texts):
             await part.start()
             stack.push_async_callback(part.close)
         pages = RedisLists(redis_url_of(settings))

@@ -41,3 +41,11 @@ def test_caches_of_encoders_do_not_mix(tmp_path: Path) -> None:
     cache.put_many("a", {b"k" * 16: np.ones(3, np.float32)})
     assert cache.get_many("b", [b"k" * 16]) == {}
     assert cache.get_many("a", [b"k" * 16])[b"k" * 16].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_known_texts_need_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that starts reads the vectors of its scenarios' texts; importing the encoder would take it seconds."""
+    cache = FileVectorCache(tmp_path)
+    vectors = Encoder(cache=cache).encode(["known", ""])
+    monkeypatch.setattr("app.encoding.encoder.load_model", lambda *_: pytest.fail("loaded"))
+    np.testing.assert_allclose(Encoder(cache=cache).encode(["known", ""]), vectors, atol=1e-4)
