@@ -10,7 +10,7 @@ from app.serving.reasons.reason import Evidence, Reason
 from app.serving.rules import Asked
 
 CLEAR_SHARE = (
-    0.1  # of one item of the history, from which on it stands for itself; below, for the taste it is part of …
+    0.1  # from which on one cause stands for itself; below, the taste does that it is part of or faint beside …
 )
 CLEAR_LEAD, LEAST_LEADING = 1.5, 0.04  # … unless it has so many times the share of the next, and not too little
 LEAST_SHARE = 0.1  # of what leads, or of the taste it is part of: less brought the item no further
@@ -87,8 +87,11 @@ def leading(evidence: Sequence[Evidence], item_id: str = "") -> Evidence | None:
 
 
 def _stands_out(one: Evidence, evidence: Sequence[Evidence]) -> bool:
-    if one.kind != "history" or one.share >= CLEAR_SHARE:
+    """From the taste of which it is a part, or beside which it is faint."""
+    if one.share >= CLEAR_SHARE:
         return True
+    if one.kind != "history":
+        return False
     next_share = max((e.share for e in evidence if e.kind == one.kind and e is not one), default=0.0)
     return one.share >= max(LEAST_LEADING, CLEAR_LEAD * next_share)
 

@@ -21,6 +21,7 @@ PIN = Evidence("rule", 1.0, rule="pin")
 BOOST = Evidence("rule", 0.5, rule="boost")
 DISLIKE = Evidence("history", 0.6, item_id="drum", event="dislike")
 PROFILE = Evidence("profile", 0.5)
+VAGUE = Evidence("profile", CLEAR_SHARE / 2)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,9 @@ PROFILE = Evidence("profile", 0.5)
         ([FAINT, FAINT_TOO, TASTE, POPULAR], FAINT),
         ([CLICK, POPULAR], CLICK),
         ([CLICK, PROFILE, TASTE], PROFILE),
+        ([TRACE, VAGUE, TASTE], TASTE),
+        ([TRACE, GLANCED, TASTE], TASTE),
+        ([VAGUE, TOWER], None),
         ([TASTE, PIN], PIN),
         ([CLICK, BOOST], CLICK),
         ([DISLIKE, POPULAR], POPULAR),
