@@ -242,8 +242,8 @@ class SimilarQuery(Query):
 
 
 class EvidenceView(View):
-    kind: Literal["history", "context", "taste", "profile", "query", "source", "attribute", "rule"] = Field(
-        description="history: what was done with `item_id`. taste: the whole history together. attribute: what the item has in "
+    kind: Literal["history", "context", "taste", "cart", "profile", "query", "source", "attribute", "rule"] = Field(
+        description="history: what was done with `item_id`. taste: the whole history together. cart: all context items together. attribute: what the item has in "
         "common with `item_id`. source: the candidate source that brought it. rule: of the slate, such as pin"
     )
     share: float = Field(

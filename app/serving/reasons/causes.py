@@ -13,7 +13,7 @@ from app.features.users import HISTORY_LENGTH, KINDS, STRENGTH
 from app.serving.live import LiveSnapshot
 from app.serving.rules import Asked
 
-CauseKind = Literal["history", "context", "taste", "profile", "query"]
+CauseKind = Literal["history", "context", "taste", "cart", "profile", "query"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,13 @@ def item_causes(asked: Asked, live: LiveSnapshot) -> list[Cause]:
 
 
 def other_causes(asked: Asked, items: Sequence[Cause]) -> list[Cause]:
-    """The history as a whole where it is more than one item, the profile, and the words asked with."""
+    """The history as a whole, and what is looked at now, where each is more than one item; the profile, and the words asked with."""
     past, words = [cause for cause in items if cause.event], asked.words
     whole = [Cause("taste")] if len(past) > 1 else []
+    cart = [Cause("cart")] if sum(cause.kind == "context" for cause in items) > 1 else []
     profile = [Cause("profile")] if asked.profile_T is not None else []
     query = [Cause("query", words=words.interpretation.text)] if words and words.vector_T is not None else []
-    return [*whole, *profile, *query]
+    return [*whole, *cart, *profile, *query]
 
 
 def without(asked: Asked, cause: Cause) -> Asked:
@@ -59,12 +60,13 @@ def without(asked: Asked, cause: Cause) -> Asked:
         return replace(asked, words=replace(asked.words, vector_T=None) if asked.words else None)
     if cause.kind == "taste":
         return replace(asked, state=replace(asked.state, history=()))
-    history = tuple(entry for entry in asked.state.history if entry.item_id != cause.item_id)
-    viewed = tuple(item_id for item_id in asked.request.context_items if item_id != cause.item_id)
+    gone = set(asked.request.context_items) if cause.kind == "cart" else {cause.item_id}
+    history = tuple(entry for entry in asked.state.history if entry.item_id not in gone)
+    viewed = tuple(item_id for item_id in asked.request.context_items if item_id not in gone)
     return replace(
         asked,
         state=replace(asked.state, history=history),
-        request=replace(asked.request, context_items=viewed) if cause.kind == "context" else asked.request,
+        request=asked.request if cause.kind == "history" else replace(asked.request, context_items=viewed),
     )
 
 

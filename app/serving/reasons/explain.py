@@ -69,7 +69,7 @@ def _add_causes(
             )
             for cause, share in zip(causes, _rounded(share_XK[:, k]), strict=True)
         ]
-        for kinds in (("history", "context"), ("taste",), ("profile",), ("query",)):
+        for kinds in (("history", "context"), ("taste",), ("cart",), ("profile",), ("query",)):
             found[row] += _strongest([e for e in evidence if e.kind in kinds])
 
 

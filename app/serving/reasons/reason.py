@@ -10,7 +10,7 @@ class Evidence:
     """One thing that carried an item. share: the part of the item's score that is gone without it, 0-1.
 
     kind says which of the other fields are set: "history" (item_id, event), "context" (item_id), "taste" (the whole history
-    together), "profile", "query" (words), "source" (source), "attribute" (attribute, value, item_id), "rule" (rule).
+    together), "cart" (all context items together), "profile", "query" (words), "source" (source), "attribute" (attribute, value, item_id), "rule" (rule).
     """
 
     kind: str

@@ -79,8 +79,11 @@ def leading(evidence: Sequence[Evidence], item_id: str = "") -> Evidence | None:
     crowd = max((e for e in evidence if e.source in CROWD), key=lambda e: e.share, default=None)
     if taste is not None and (one is None or not (one.item_id == item_id or _stands_out(one, evidence))):
         one = taste
+    cart = None if one is not None and _is_clear_context(one) else _strongest(evidence, "cart")
     told = {
-        e: max(e.share, taste.share if taste and e.kind == "history" else 0.0) for e in (one, crowd) if e is not None
+        e: max(e.share, taste.share if taste and e.kind == "history" else 0.0)
+        for e in (one, cart, crowd)
+        if e is not None
     }
     lead = max(told, key=told.__getitem__, default=None)
     return lead if lead is not None and told[lead] >= LEAST_SHARE else None
@@ -94,6 +97,10 @@ def _stands_out(one: Evidence, evidence: Sequence[Evidence]) -> bool:
         return False
     next_share = max((e.share for e in evidence if e.kind == one.kind and e is not one), default=0.0)
     return one.share >= max(LEAST_LEADING, CLEAR_LEAD * next_share)
+
+
+def _is_clear_context(one: Evidence) -> bool:
+    return one.kind == "context" and one.share >= CLEAR_SHARE
 
 
 def _mostly_by(evidence: Sequence[Evidence], sources: Sequence[str]) -> bool:

@@ -62,6 +62,17 @@ async def test_the_viewed_item_is_the_reason_beside_it(serving: Process) -> None
     )
 
 
+async def test_a_cart_that_carried_an_item_as_a_whole_is_told_as_one(serving: Process) -> None:
+    """Of two that are alike each could be missing; both together could not."""
+    cart = ("cook-pan-1", "cook-pan-2", "cook-pot-1", "cook-pot-2", "cook-bowl-1")
+    slate = await reasons(serving, "cart", user_id=None, context_items=cart, context={"locale": "zh"})
+    told = [item.reason for item in slate.items if item.reason]
+    assert {reason.text for reason in told if reason.evidence[0].kind == "cart"} == {"可与您购物车中的商品搭配"}
+    for reason in told:
+        (together,) = [e.share for e in reason.evidence if e.kind == "cart"]
+        assert all(together >= e.share for e in reason.evidence if e.kind == "context")
+
+
 async def test_a_stranger_is_told_no_cause(serving: Process) -> None:
     slate = await reasons(serving, user_id=None)
     assert kinds(slate) == NO_CAUSE

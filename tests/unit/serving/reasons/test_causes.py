@@ -74,6 +74,16 @@ def test_the_whole_history_is_a_cause_where_it_is_more_than_one_item() -> None:
     assert without(two, Cause("taste")).state.history == ()
 
 
+def test_a_cart_of_several_items_is_a_cause_beside_each_of_them() -> None:
+    both = asked(("pan", "view"), ("rod", "click"), viewed=("pan", "pot"))
+    assert Cause("cart") in other_causes(both, item_causes(both, LIVE))
+    one = asked(("rod", "click"), viewed=("pan",))
+    assert Cause("cart") not in other_causes(one, item_causes(one, LIVE))
+    left = without(both, Cause("cart"))
+    assert left.request.context_items == ()
+    assert [entry.item_id for entry in left.state.history] == ["rod"]
+
+
 @pytest.mark.parametrize("viewed", [(), ("pot",)])
 def test_without_consent_no_event_is_a_cause(viewed: tuple[str, ...]) -> None:
     strange = asked(("pan", "view"), ("pot", "view"), ("rod", "view"), viewed=viewed, personal=False)

@@ -14,6 +14,7 @@ TRACE = Evidence("history", LEAST_LEADING / 2, item_id="lid", event="view")
 VIEWED = Evidence("context", LEAST_SHARE, item_id="bowl")
 GLANCED = Evidence("context", LEAST_SHARE / 2, item_id="bowl")
 UNPOPULAR = Evidence("source", LEAST_SHARE / 2, source="popular")
+CART = Evidence("cart", 0.8)
 TASTE = Evidence("taste", 0.9)
 POPULAR = Evidence("source", 0.3, source="popular")
 TOWER = Evidence("source", 0.8, source="two_tower")
@@ -42,6 +43,10 @@ VAGUE = Evidence("profile", CLEAR_SHARE / 2)
         ([TRACE, VAGUE, TASTE], TASTE),
         ([TRACE, GLANCED, TASTE], TASTE),
         ([VAGUE, TOWER], None),
+        ([VIEWED, CART], VIEWED),
+        ([GLANCED, CART, TOWER], CART),
+        ([TRACE, CART, replace(TASTE, share=0.3)], CART),
+        ([TRACE, CART, TASTE], TASTE),
         ([TASTE, PIN], PIN),
         ([CLICK, BOOST], CLICK),
         ([DISLIKE, POPULAR], POPULAR),
