@@ -109,7 +109,7 @@ class Recommender:
         return [self._with_cursor(one, shown, caller) for one in served]
 
     async def recommend_next(self, cursor: str, caller: str = "") -> tuple[Slate, SlateRequest]:
-        """The slate behind a cursor and what it was made for; the same again when the cursor is repeated.
+        """The slate behind a cursor and what it was made for; the same again when the cursor is repeated, but for items that went away.
 
         Raises Invalid("bad_cursor"), Gone("cursor_expired"), Unavailable, and as `recommend`.
         """
@@ -261,11 +261,16 @@ class Recommender:
         return replace(made.slate, next_cursor=cursor)
 
     async def _shown_again(self, of: Continuation, kept: KeptSlate, before: Sequence[str], caller: str) -> Slate:
-        """A slate made before, with the properties its items have now."""
+        """A slate made before, with the properties its items have now, without those that may no longer be shown; each keeps its position."""
+        state = await self.live_state.read(of.request.user_id, of.request.session_id)
+        await self._catch_up(state, ())
         live = await self._live_of(of.request.model_version) or self.live.current
-        shown = fields_of(live, [item.item_id for item in kept.slate.items], of.request.fields, self.clock())
-        items = tuple(replace(item, fields=shown.get(item.item_id, {})) for item in kept.slate.items)
-        return self._continued(of, replace(kept, slate=replace(kept.slate, items=items)), before, True, caller)
+        now, view = self.clock(), live.catalogue
+        visible_R = view.visible(now)
+        items = [item for item in kept.slate.items if (row := view.row(item.item_id)) is not None and visible_R[row]]
+        shown = fields_of(live, [item.item_id for item in items], of.request.fields, now)
+        again = tuple(replace(item, fields=shown.get(item.item_id, {})) for item in items)
+        return replace(self._continued(of, kept, before, True, caller), items=again)
 
     async def _exposures(self, draft: Draft) -> Mapping[str, Exposure]:
         """Of the candidates, for those who explore by what is uncertain."""

@@ -74,7 +74,8 @@ async def similar_items(request: Request, item_id: ItemId, query: Annotated[Simi
 async def recommend_next(request: Request) -> Response:
     """What follows the slate that `next_cursor` came with: the same request, with no item that the list has shown, until
     `next_cursor` is null because none is left. Each slate has its own `recommendation_id` and counts its positions from 1.
-    A cursor is good for 30 minutes (410 later) and for the API key it was given to; sent again, it returns the same slate."""
+    A cursor is good for 30 minutes (410 later) and for the API key it was given to; sent again, it returns the same slate,
+    without items that may no longer be shown."""
     body = await read_next(request)
     caller = caller_of(request).key_id
     slate, slate_request = await services_of(request).recommender.recommend_next(body.cursor, caller)

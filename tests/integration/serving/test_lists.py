@@ -93,6 +93,20 @@ async def test_a_repeated_cursor_returns_its_slate_again_and_is_recorded_once(se
     assert ids(thirds[0]) == ids(thirds[1])
 
 
+async def test_a_repeated_cursor_shows_nothing_that_went_away_since(serving: Process, open_shop: Shop) -> None:
+    first = await serving.recommender.recommend(SlateRequest("home", "u", n=5), "key")
+    second, _ = await serving.recommender.recommend_next(first.next_cursor or "", "key")
+    gone, deleted = ids(second)[1], ids(second)[3]
+    await open_shop.catalogue.upsert_items([Item(gone, "sold out", available=False)])
+    await open_shop.catalogue.delete_item(deleted)
+    serving.shoppers.catalogue_revision = (await open_shop.catalogue.items_changed_since(0)).revision
+    again, _ = await serving.recommender.recommend_next(first.next_cursor or "", "key")
+    assert again.items == (second.items[0], second.items[2], second.items[4])
+    third, _ = await serving.recommender.recommend_next(again.next_cursor or "", "key")
+    assert len(third.items) == 5
+    assert not set(ids(third)) & {*ids(first), *ids(second)}
+
+
 async def test_two_at_once_with_one_cursor_get_one_slate(serving: Process) -> None:
     first = await serving.recommender.recommend(SlateRequest("home", n=5), "key")
     answers = await asyncio.gather(
