@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ UNFITTED: Mapping[str, float] = {
     "complements": 0.3, "popular": 0.3, "trending": 0.1, "repeat": 1.0, "new": 0.05,
 }  # fmt: skip
 STEEP, FLAT = 2.0, 20.0  # rank constants of the two views by rank
+COUNTED_BELOW = 100_000  # rows
 DEPTH = 60  # the score at this rank is 0 in the view by score
 BY_FLAT_RANK = (0.0, 1.0, 0.0)
 VIEWS = len(BY_FLAT_RANK)
@@ -86,33 +88,37 @@ class Fusion:
         weight_Q = np.asarray([weights[name] for name in lists])
         weight_Q /= weight_Q.sum()
         shape_QV = np.asarray([self.shapes.get(name, GIVEN_SHAPES.get(name, BY_FLAT_RANK)) for name in lists])
-        length_Q = [len(ranked.rows_K) for ranked in lists.values()]
+        length_Q = np.asarray([len(ranked.rows_K) for ranked in lists.values()])
+        scores_QK = np.full((len(lists), int(length_Q.max())), -np.inf, np.float32)
+        for scores_K, ranked in zip(scores_QK, lists.values(), strict=True):
+            scores_K[: len(ranked.scores_K)] = ranked.scores_K
+        share_VQ1 = (weight_Q[:, None] * shape_QV).T[..., None]
+        by_rank = _views_by_rank(scores_QK.shape[1])
+        there_QK = np.arange(scores_QK.shape[1]) < length_Q[:, None]
+        part_QK = share_VQ1[0] * by_rank[0] + share_VQ1[1] * by_rank[1] + share_VQ1[2] * _by_score(scores_QK, length_Q)
+
+        source_E, rank_E = np.nonzero(there_QK)
         rows_E = np.concatenate([ranked.rows_K for ranked in lists.values()])
-        scores_E = np.concatenate([ranked.scores_K for ranked in lists.values()])
-        source_E = np.repeat(np.arange(len(lists)), length_Q)
-        rank_E, by_score_E = _ranks(length_Q), _by_score(scores_E, length_Q, source_E)
-        share_VQ = (weight_Q[:, None] * shape_QV).T
-        part_E = sum(
-            share_Q[source_E] * view_E for share_Q, view_E in zip(share_VQ, _views(rank_E, by_score_E).T, strict=True)
-        )
+        part_E, scores_E = part_QK[there_QK], scores_QK[there_QK]
         union_U, place_E = _numbered(rows_E)
         fused_U = np.bincount(place_E, part_E, len(union_U))
         order_C = np.argsort(-fused_U, kind="stable")[:num]
+        C = len(order_C)
         place_U = np.full(len(union_U), -1)
-        place_U[order_C] = np.arange(len(order_C))
+        place_U[order_C] = np.arange(C)
         place_E = place_U[place_E]
-        kept_E = place_E >= 0
-        at = source_E[kept_E], place_E[kept_E]
+        kept_E = np.flatnonzero(place_E >= 0)
+        at_E = source_E[kept_E] * C + place_E[kept_E]
 
         def spread(values_E: NDArray[Any], empty: float, dtype: type) -> dict[str, NDArray[Any]]:
-            out_QC: NDArray[Any] = np.full((len(lists), len(order_C)), empty, dtype)
-            out_QC[at] = values_E[kept_E]
-            return dict(zip(lists, out_QC, strict=True))
+            out_X: NDArray[Any] = np.full(len(lists) * C, empty, dtype)
+            out_X[at_E] = values_E[kept_E]
+            return dict(zip(lists, out_X.reshape(len(lists), C), strict=True))
 
         return Candidates(
             union_U[order_C],
             fused_U[order_C].astype(np.float32),
-            spread(rank_E, 0, np.int32),
+            spread(rank_E + 1, 0, np.int32),
             spread(scores_E, np.nan, np.float32),
             spread(part_E, 0.0, np.float32),
         )
@@ -127,41 +133,43 @@ class Fusion:
 
 def views(scores_K: Float32Array) -> Float32Array:
     """The three views of a list, best first, each from 1 down to 0 or more: float32 [K, VIEWS]."""
-    length = [len(scores_K)]
-    return _views(_ranks(length), _by_score(scores_K, length, np.zeros(len(scores_K), np.int64)))
+    by_score_1K = _by_score(scores_K[None], np.asarray([len(scores_K)]))
+    return np.concatenate([_views_by_rank(len(scores_K)), by_score_1K]).T
 
 
-def _ranks(length_Q: Sequence[int]) -> Int64Array:
-    """1, 2, 3 … of each list, the lists behind each other: [E]."""
-    ends_Q = np.cumsum(length_Q)
-    return np.arange(1, int(ends_Q[-1]) + 1) - np.repeat(ends_Q - length_Q, length_Q)
+@lru_cache(maxsize=64)
+def _views_by_rank(length: int) -> Float32Array:
+    """Steep and flat, [2, K]."""
+    rank_K = np.arange(1, length + 1)
+    both_2K: Float32Array = np.stack([(constant + 1) / (constant + rank_K) for constant in (STEEP, FLAT)]).astype(
+        np.float32
+    )
+    both_2K.flags.writeable = False
+    return both_2K
 
 
-def _by_score(scores_E: Float32Array, length_Q: Sequence[int], source_E: Int64Array) -> Float32Array:
-    """0-1 between the score at DEPTH and the best of the list, [E]."""
-    lengths_Q = np.asarray(length_Q)
-    if not len(scores_E):
-        return np.empty(0, np.float32)
-    first_Q = np.minimum(np.cumsum(lengths_Q) - lengths_Q, len(scores_E) - 1)
-    least_Q = scores_E[np.minimum(first_Q + np.clip(lengths_Q, 1, DEPTH) - 1, len(scores_E) - 1)]
-    span_Q = np.maximum(scores_E[first_Q] - least_Q, np.float32(1e-12))
-    by_score_E: Float32Array = np.clip((scores_E - least_Q[source_E]) / span_Q[source_E], 0.0, 1.0)
-    return by_score_E
+def _by_score(scores_QK: Float32Array, length_Q: Int64Array) -> Float32Array:
+    """0-1 between the score at DEPTH and the best of each list, [Q, K]; what stands behind a list says nothing."""
+    if not scores_QK.shape[1]:
+        return np.empty(scores_QK.shape, np.float32)
+    deep_Q = np.clip(length_Q, 1, DEPTH) - 1
+    least_Q1 = scores_QK[np.arange(len(scores_QK)), deep_Q][:, None]
+    known_Q1 = np.where(length_Q[:, None] > 0, least_Q1, 0.0).astype(np.float32)
+    best_Q1 = np.where(length_Q[:, None] > 0, scores_QK[:, :1], 0.0).astype(np.float32)
+    span_Q1 = np.maximum(best_Q1 - known_Q1, np.float32(1e-12))
+    by_score_QK: Float32Array = np.clip((scores_QK - known_Q1) / span_Q1, 0.0, 1.0)
+    return by_score_QK
 
 
 def _numbered(rows_E: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """The different rows, rising, and the place of each row among them; as np.unique, in two thirds of its time."""
-    order_E = np.argsort(rows_E, kind="stable")
-    sorted_E = rows_E[order_E]
-    is_new_E = np.ones(len(rows_E), np.bool_)
-    is_new_E[1:] = sorted_E[1:] != sorted_E[:-1]
-    place_E = np.empty(len(rows_E), np.int64)
-    place_E[order_E] = np.cumsum(is_new_E) - 1
-    return sorted_E[is_new_E], place_E
-
-
-def _views(rank_E: Int64Array, by_score_E: Float32Array) -> Float32Array:
-    out: Float32Array = np.stack(
-        [(STEEP + 1) / (STEEP + rank_E), (FLAT + 1) / (FLAT + rank_E), by_score_E], axis=1
-    ).astype(np.float32)
-    return out
+    """The different rows, rising, and the place of each row among them: as np.unique. By counting where the rows are small numbers, else by
+    sorting."""
+    if not len(rows_E) or rows_E.max() >= COUNTED_BELOW:
+        union_U, place_E = np.unique(rows_E, return_inverse=True)
+        return union_U, place_E
+    there_R = np.zeros(int(rows_E.max()) + 1, np.bool_)
+    there_R[rows_E] = True
+    union_U = np.flatnonzero(there_R)
+    place_R = np.empty(len(there_R), np.int64)
+    place_R[union_U] = np.arange(len(union_U))
+    return union_U, place_R[rows_E]

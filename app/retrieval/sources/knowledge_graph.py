@@ -62,16 +62,16 @@ class KnowledgeGraphSource:
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
         mass_BN = normalised_rows(profile(users, space, self._decay))
-        scores_BN = 0.0 * mass_BN  # nothing yet, in the right shape
-        reached_BE, worth = sparse.csr_array((len(users), len(self._keys_E)), dtype=np.float32), 1.0
+        scores_BN, reached_BE, worth = None, None, 1.0
         for step in range(self._steps):
             mass_BN = strongest(mass_BN, BEAM) if step else mass_BN
             at_entity_BE = mass_BN @ self._to_entity_NE
-            reached_BE = reached_BE + worth * at_entity_BE
-            by_entity_BN = (1.0 - self._together) * (at_entity_BE @ self._to_item_EN)
-            mass_BN = by_entity_BN + self._together * (mass_BN @ self._together_NN)
-            scores_BN = sparse.csr_array(scores_BN + worth * mass_BN)
+            by_entity_BN = ((1.0 - self._together) * at_entity_BE) @ self._to_item_EN
+            mass_BN = sparse.csr_array(by_entity_BN + (self._together * mass_BN) @ self._together_NN)
+            reached_BE = at_entity_BE if reached_BE is None else reached_BE + worth * at_entity_BE
+            scores_BN = mass_BN if scores_BN is None else scores_BN + worth * mass_BN
             worth *= self._damping
+        assert scores_BN is not None
         found = rank_sparse(scores_BN, space, num, allowed_R)
         to_delta_EM = space.of_delta.get(self.name)
         if to_delta_EM is None or not to_delta_EM.shape[1]:

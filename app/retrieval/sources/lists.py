@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from app.retrieval.index import Neighbours, best
+from app.retrieval.index import Neighbours, best, contenders
 from app.retrieval.space import ItemSpace
 from app.types import BoolArray, Float32Array, Int64Array
 
@@ -21,16 +21,16 @@ def rank_sparse(scores_BN: sparse.csr_array, space: ItemSpace, num: int, allowed
     lists = []
     for start, stop in pairwise(scores_BN.indptr.tolist()):
         trained, scores = scores_BN.indices[start:stop], scores_BN.data[start:stop]
-        rows = trained.astype(np.int64) if space.current_N is None else space.current_N[trained]
+        rows = trained if space.current_N is None else space.current_N[trained]
         kept = scores > 0
         if allowed_R is not None:
             kept &= allowed_R[rows]
         rows, scores = rows[kept], scores[kept]
         if len(rows) > num:
-            top = np.argpartition(-scores, num - 1)[:num]
-            rows, scores = rows[top], scores[top]
-        order = np.lexsort((rows, -scores))
-        lists.append((rows[order], scores[order].astype(np.float32)))
+            among = contenders(scores, num)
+            rows, scores = rows[among], scores[among]
+        order = np.lexsort((rows, -scores))[:num]
+        lists.append((rows[order].astype(np.int64), scores[order].astype(np.float32)))
     return stack(lists)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from app.retrieval import fusion
 from app.retrieval.candidates import Ranked
 from app.retrieval.fusion import Fusion
 
@@ -75,3 +76,20 @@ def test_pins_weigh_what_the_strongest_source_does() -> None:
     assert fusion.resolve("home", asked, has_pins=True)["editorial"] == 0.8  # type: ignore[arg-type]
     assert fusion.resolve("home", {**asked, "editorial": 0.1}, has_pins=True)["editorial"] == 0.1  # type: ignore[dict-item]
     assert "editorial" not in fusion.resolve("home", {"item_cf": "learned"}, has_pins=True)
+
+
+def test_rows_are_numbered_alike_by_counting_and_by_sorting(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(3)
+    lists = {
+        name: Ranked(draw.choice(500, num, replace=False), -np.sort(-draw.random(num).astype(np.float32)))
+        for name, num in (("two_tower", 200), ("item_cf", 120), ("popular", 1), ("new", 0))
+    }
+    weights = {"two_tower": 1.0, "item_cf": 0.7, "popular": 0.2, "new": 0.1}
+    counted = Fusion().fuse(lists, weights, 150)
+    monkeypatch.setattr(fusion, "COUNTED_BELOW", 0)
+    was_sorted = Fusion().fuse(lists, weights, 150)
+    for name in ("rows_C", "scores_C"):
+        assert np.array_equal(getattr(counted, name), getattr(was_sorted, name))
+    for source in lists:
+        assert np.array_equal(counted.ranks[source], was_sorted.ranks[source])
+        assert np.array_equal(counted.parts[source], was_sorted.parts[source])

@@ -71,3 +71,26 @@ def test_a_saved_graph_is_the_same_graph_and_never_serves_other_vectors(tmp_path
 def test_an_exact_index_saves_nothing(tmp_path):
     VectorIndex(unit(20)).save(tmp_path / "vectors.faiss")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["any", "ties", "mostly hidden", "all hidden", "unknown", "rising", "heaped"])
+@pytest.mark.parametrize(("num_items", "num"), [(1, 1), (30, 30), (900, 400), (20_000, 400), (20_000, 30_000)])
+def test_the_best_are_the_first_of_a_stable_sort(kind: str, num_items: int, num: int) -> None:
+    draw = np.random.default_rng(num_items + num)
+    scores_BN = draw.standard_normal((3, num_items)).astype(np.float32)
+    if kind == "ties":
+        scores_BN = np.round(scores_BN)
+    elif kind in ("mostly hidden", "all hidden"):
+        scores_BN[draw.random(scores_BN.shape) < (0.99 if kind == "mostly hidden" else 1.0)] = -np.inf
+    elif kind == "unknown":
+        scores_BN[draw.random(scores_BN.shape) < 0.3] = np.nan
+    elif kind == "rising":
+        scores_BN.sort(axis=1)
+    elif kind == "heaped":  # the high ones stand where a sample of every 16th does not look
+        scores_BN[:, np.arange(num_items) % 16 == 1] += 10.0
+    rows_BK, top_BK = best(scores_BN, num)
+    known_BN = np.where(np.isnan(scores_BN), -np.inf, scores_BN)
+    order_BK = np.argsort(-known_BN, axis=1, kind="stable")[:, :num]
+    wanted_BK = np.take_along_axis(known_BN, order_BK, 1)
+    assert np.array_equal(top_BK, wanted_BK)
+    assert np.array_equal(rows_BK, np.where(np.isneginf(wanted_BK), -1, order_BK))
