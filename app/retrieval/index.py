@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from app.types import BoolArray, Float32Array, Int64Array
 
@@ -112,7 +113,7 @@ def best(scores_BN: Float32Array, num_results: int, rows_N: Int64Array | None = 
     return rows_BK, top_BK
 
 
-def contenders(scores_N: Float32Array, num: int) -> Int64Array:
+def contenders(scores_N: Float32Array | NDArray[np.float64], num: int) -> Int64Array:
     """Columns, rising, of all that may be among the num highest. The least of them is estimated from a sample, because to find it exactly
     takes several times as long as all the rest."""
     sample = scores_N[::STRIDE]
@@ -128,7 +129,7 @@ def contenders(scores_N: Float32Array, num: int) -> Int64Array:
     return np.flatnonzero(scores_N >= _at_least(scores_N[kept], len(kept) - num))
 
 
-def _at_least(scores_N: Float32Array, place: int) -> np.float32:
+def _at_least(scores_N: Float32Array | NDArray[np.float64], place: int) -> np.floating[Any]:
     """The score at this place, rising; above -inf."""
     return max(np.partition(scores_N, place)[place], LOWEST)
 
