@@ -60,7 +60,7 @@ class Sentences:
 
     def _way(self, evidence: Sequence[Evidence]) -> str:
         """How a viewed item led here: by the sources that carried most."""
-        if self._asked.scenario.name == CART or len(self._asked.request.context_items) > 1:
+        if self._asked.scenario.name == CART or len({*self._asked.request.context_items}) > 1:
             return CART
         return "together" if _mostly_by(evidence, TOGETHER) else "similar" if _mostly_by(evidence, ALIKE) else "viewed"
 
