@@ -49,10 +49,11 @@ class ProfileTexts:
         return await self.vector(text) if text.strip() else None
 
     async def start(self) -> None:
-        """The encoder is loaded beside the first slates: those of known shoppers need none."""
+        """Begins to load the encoder, which takes seconds, beside whatever else a process does at its start."""
         self._loading = asyncio.create_task(self._load(), name="load the encoder")
 
-    async def close(self) -> None:
+    async def loaded(self) -> None:
+        """Returns once it is there, or cannot be had."""
         if self._loading is not None:
             await self._loading
 

@@ -95,7 +95,8 @@ class Recommender:
         self._trends, self._queries = TrendCache(self.live_state), Queries(self.profiles)
 
     async def recommend(self, request: SlateRequest, caller: str = "") -> Slate:
-        """Raises NotFound("scenario_not_found", "model_not_found"), Invalid (filter, fields), Conflict("model_unusable")."""
+        """Raises NotFound("scenario_not_found", "model_not_found"), Invalid (filter, fields), Conflict("model_unusable"), Unavailable
+        before the catalogue was read once."""
         with without_place():
             (slate,) = await self.recommend_page([request], caller)
         return slate
@@ -132,6 +133,7 @@ class Recommender:
         item_ids: without repeats.
         """
         begin = perf_counter()
+        self._check_ready()
         scenario = self.scenarios.get(request.scenario)
         with without_place():
             wanted, by_scenario = self._filters(0, request, scenario)
@@ -155,6 +157,7 @@ class Recommender:
     async def _serve(self, requests: Sequence[SlateRequest], hidden: frozenset[str] = frozenset()) -> list[Served]:
         """hidden: items not to show, beside those that the requests exclude themselves."""
         begin = perf_counter()
+        self._check_ready()
         scenarios = [self.scenarios.get(request.scenario) for request in requests]
         check_size(requests, scenarios)
         filters = [self._filters(place, *pair) for place, pair in enumerate(zip(requests, scenarios, strict=True))]
@@ -230,6 +233,11 @@ class Recommender:
         if version is None or version == self.live.current.model_version:
             return None
         return await self.previews.get(version)
+
+    def _check_ready(self) -> None:
+        """A process that began while the database was away knows neither scenarios nor items: others may, and it will in moments."""
+        if not self.follower.is_ready:
+            raise Unavailable("this process is starting and has not read the catalogue yet; try again")
 
     def _filters(self, place: int, request: SlateRequest, scenario: Scenario) -> tuple[Filter | None, Filter | None]:
         try:

@@ -85,9 +85,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         impressions = ImpressionWriter(stores.impressions, shown=live_state.shown)
         seal = Seal(stores.secrets)
-        for part in (impressions, intake, seal, follower, key_use, texts):
+        await texts.start()
+        stack.push_async_callback(texts.loaded)
+        for part in (impressions, intake, seal, follower, key_use):
             await part.start()
             stack.push_async_callback(part.close)
+        await texts.loaded()  # or the first shopper with a profile would wait for it
         pages = RedisLists(redis_url_of(settings))
         stack.push_async_callback(pages.close)
         recommender = Recommender(

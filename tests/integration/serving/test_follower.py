@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from app.catalogue.item import Item
+from app.errors import Unavailable
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.scenario import Scenario
 from app.serving.slate import SlateRequest
@@ -285,6 +286,9 @@ async def test_an_announced_revision_that_never_was_costs_one_look(open_shop: Sh
 async def test_a_process_is_ready_once_it_has_read_the_catalogue(open_shop: Shop) -> None:
     async with open_shop.process(start=False) as process:
         assert not process.follower.is_ready
+        for scenario in ("home", "of_this_shop"):  # neither an empty slate nor "no such scenario": it cannot know yet
+            with pytest.raises(Unavailable, match="starting"):
+                await process.recommender.recommend(SlateRequest(scenario))
         await process.follower.follow_once()
         assert process.follower.is_ready
         assert process.live.current.model_version == "v1"
