@@ -170,6 +170,10 @@ def evaluate(
     leave_scenario_out: Annotated[
         str, typer.Option(help="Instead: serve scenarios by their words, trained without their events; names or all")
     ] = "",
+    dp_epsilon: Annotated[
+        float | None,
+        typer.Option(min=0, help="Towers trained within this user-level epsilon; default: DUOSCENE_DP_EPSILON"),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the whole report here")] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a page with tables and plots here (one file, offline)")
@@ -177,7 +181,7 @@ def evaluate(
     dump: Annotated[Path | None, typer.Option(help="Write the top 20 of every user here (parquet)")] = None,
 ) -> None:
     """Train on a split's past, rank the whole catalogue, print the figures beside the peers'. Needs no database."""
-    settings = settings_with()
+    settings = settings_with(dp_epsilon=dp_epsilon)
     limit_threads(settings.num_threads, default=all_cores())
     from app.evaluating import run_ablation, run_evaluation
     from app.learning.evaluation.evaluate import MODELS, EvaluateConfig
@@ -193,8 +197,12 @@ def evaluate(
         seed=seed,
         num_seeds=seeds,
         tuning_seconds=tuning_seconds,
-        training=TrainingConfig(epochs=epochs),
+        training=TrainingConfig(epochs=epochs, dp_epsilon=settings.dp_epsilon),
     )
+    if settings.dp_epsilon and (compare_scenarios or leave_scenario_out or set(names_in(ablate)) - {"fusion"}):
+        raise BadData(
+            "with a --dp-epsilon there are the plain evaluation and --ablate fusion: the other studies train without noise"
+        )
     if compare_scenarios or leave_scenario_out:
         from app.studying import run_comparison, run_leave_out
 

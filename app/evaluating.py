@@ -87,6 +87,7 @@ def run_ablation(
     html: Path | None = None,
 ) -> None:
     """wanted: as `ablate` takes it, with "fusion" for what `ablate_fusion` compares. "all" is both."""
+    check(config)
     check_wanted(wanted)
     _check_writable(json, html)
     encoder = encoder_of(settings)

@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     retrain_epochs: int = Field(
         0, ge=0, le=1000, description="Most passes over the data in one training; 0: chosen by size"
     )
+    dp_epsilon: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="User-level epsilon that each training of the towers may spend (needs the extra `privacy`); 0: trained without noise",
+    )
     seed: int = Field(20_260_101, description="Seed of training and of the sample shop")
 
     def pepper(self) -> str:

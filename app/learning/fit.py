@@ -26,6 +26,7 @@ from app.learning.fusion_fit import fit_fusion, kind_of
 from app.learning.guard import Guarded, event_cases, guard, split_cases
 from app.learning.inputs import Inputs
 from app.learning.next_events import Cases, next_event_cases, without_history
+from app.learning.private_training import train_privately
 from app.learning.ranker_cases import (
     MAX_COLD,
     MAX_OTHERS,
@@ -98,6 +99,7 @@ class Choices:
     report: Mapping[str, Json] = field(default_factory=dict)
     calibration: Calibration = field(default_factory=Calibration)
     ranker: RankerFit = field(default_factory=RankerFit)
+    privacy: Mapping[str, Json] = field(default_factory=dict)  # see `private_training.Spent`; empty: trained as usual
 
 
 def fit(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress) -> Snapshot:
@@ -114,6 +116,9 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     inner = validation_cut(data, config.protocol, config.repeats, config.training.seed)
     towers = _towers(data, inputs, config)
     if not len(inner.users):
+        if config.training.dp_epsilon:
+            spent = train_privately(data, inputs, towers, config.training, progress)
+            return Choices(spent.epochs, privacy=spent.as_json()), towers
         log = Trainer(data, inputs, towers, config.training).run(progress, checkpoints=config.checkpoints)
         return Choices(log.best_epoch, report={"note": "too little data to tune on: defaults"}), towers
     past = inner.train
@@ -123,11 +128,17 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
     judge = Judge.of_split(ranker, inner, config.repeats, again, split_cases(inner))
     base = replace(base, fitted=tune_sources(past, inputs, judge, progress))
 
-    score = _towers_score(base, inner, inputs, config)
-    log = Trainer(past, inputs, towers, config.training).run(progress, score, config.checkpoints)
+    privacy: dict[str, Json] = {}
+    if config.training.dp_epsilon:
+        spent = train_privately(past, inputs, towers, config.training, progress)
+        epochs, best_epoch, privacy = spent.epochs, spent.epochs, spent.as_json()
+    else:
+        score = _towers_score(base, inner, inputs, config)
+        log = Trainer(past, inputs, towers, config.training).run(progress, score, config.checkpoints)
+        epochs, best_epoch = len(log.losses), log.best_epoch
     runner = TowerRunner(towers)
     tuned = replace(base, runner=runner, vectors_ND=_vectors(runner, past, inputs))
-    guarded = _guarded(tuned, data, inputs, inner, config, len(log.losses), progress)
+    guarded = _guarded(tuned, data, inputs, inner, config, epochs, progress)
     tuned = replace(
         replace_manifest(tuned, transfer=asdict(guarded.transfer)), runner=TowerRunner(towers, guarded.deltas)
     )
@@ -142,7 +153,7 @@ def tune(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progre
         "sources": dict(judge.trials),
     }
     parameters = {name: fitted.parameters for name, fitted in base.fitted.items()}
-    return Choices(log.best_epoch, parameters, fusion, guarded.transfer, validation, calibration, ranked), towers
+    return Choices(best_epoch, parameters, fusion, guarded.transfer, validation, calibration, ranked, privacy), towers
 
 
 def fit_towers(data: Interactions, inputs: Inputs, config: FitConfig, progress: Progress) -> Snapshot:
@@ -176,8 +187,9 @@ def _guarded(
     epochs: int,
     progress: Progress,
 ) -> Guarded:
-    """Judged like the fusion: as the protocol does, or on next events."""
-    if not config.guard:
+    """Judged like the fusion: as the protocol does, or on next events. Private towers are not chosen among by what users did, and a
+    scenario's own would spend ε again: the adapter serves."""
+    if not config.guard or config.training.dp_epsilon:
         return Guarded(Transfer(), {})
     log, cases = inner.train, split_cases(inner)
     if config.fusion_cases == "next_event" and config.protocol == "temporal":
@@ -268,7 +280,13 @@ def fit_ranker_on(ranker: Ranker, data: Interactions, inner: Split, config: FitC
 def extend(
     towers: Towers, data: Interactions, inputs: Inputs, config: FitConfig, choices: Choices, progress: Progress
 ) -> Snapshot:
-    """A snapshot of all of `data`: the towers go on from where they are (they are not changed in place), the rest is fitted anew."""
+    """A snapshot of all of `data`: the towers go on from where they are (they are not changed in place), the rest is fitted anew.
+
+    Private towers stay as they are: another training would spend ε again.
+    """
+    if config.training.dp_epsilon:
+        fitted = fit_sources(data, inputs, choices.sources)
+        return assemble(data, inputs, config, choices, TowerRunner(towers), fitted, {})
     epochs = max(2, round(EXTEND_SHARE * choices.epochs))
     training = replace(config.training, epochs=epochs, learning_rate=config.training.learning_rate * EXTEND_RATE)
     towers = copy.deepcopy(towers)
@@ -290,7 +308,8 @@ def _towers(data: Interactions, inputs: Inputs, config: FitConfig) -> Towers:
     import torch
 
     torch.manual_seed(config.training.seed)
-    return Towers(tower_config(data, inputs, **config.towers))
+    without_users = {"has_id": False} if config.training.dp_epsilon else {}  # ids and counts speak of users
+    return Towers(tower_config(data, inputs, **{**config.towers, **without_users}))
 
 
 def _vectors(
@@ -342,6 +361,7 @@ def assemble(
         ranker=choices.ranker.parameters,
         sources={name: source.parameters for name, source in fitted.items()},
         training={**training, **choices.report, "epochs": choices.epochs},
+        privacy=choices.privacy,
         catalogue_revision=config.catalogue_revision,
     )
     return Snapshot(

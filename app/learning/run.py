@@ -31,6 +31,7 @@ from app.learning.fit import FitConfig, extend, replace_manifest, tune
 from app.learning.gate import Ruling, rule
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.jobs import Job
+from app.learning.private_budget import require_opacus
 from app.learning.splits import Split, temporal
 from app.learning.training_config import TrainingConfig
 from app.learning.warm_start import continue_from, fits, retuned
@@ -41,6 +42,7 @@ from app.scenarios.scenario import Scenario
 from app.types import Json, Progress
 
 TRIAL = "trial"  # folder of the trial inside an artifact
+PRIVACY = "privacy"  # likewise, of differentially private towers: the manifest's statement of ε
 TRANSFER = "transfer"  # the transfer report among a version's metrics: scenario -> figures and choice
 RANKER = "ranker"  # beside it: who orders in each scenario and by what figures, and how well the chances hold
 MIN_EVENTS = 20
@@ -92,12 +94,19 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
             f"{int(data.is_target_E.sum())} events on described items, at least {MIN_EVENTS} are needed to train: "
             "import events or post feedback first"
         )
+    if deps.training.dp_epsilon:
+        require_opacus()
     live = _live(deps.live)
     if live is not None and not fits(live[0].manifest, deps.encoder.key):
         progress(
             "encode texts", 0.0, "the live model reads texts in another way: it is neither continued nor compared with"
         )
         live = None
+    if job.mode == "incremental" and deps.training.dp_epsilon:
+        progress(
+            "encode texts", 0.0, "differentially private towers are not continued: trained in full, for its whole ε"
+        )
+        job = replace(job, mode="full")
     if live is None:
         job = replace(job, mode="full")
     warm = live[0].vocabulary if live is not None and job.mode == "incremental" else None
@@ -127,6 +136,8 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
     ruling = rule(judged["duoscene"], judged.get("live"), judged["popularity"])
     progress("judge", 1.0, f"gate: {ruling.reason}")
     metrics = {**_metrics(judged, holdout), TRANSFER: dict(trial.transfer.report), RANKER: figures_of(trial.ranker)}
+    if trial.manifest.privacy:
+        metrics[PRIVACY] = dict(trial.manifest.privacy)
     _publish(replace_manifest(final, metrics=metrics), trial, deps.publish, _stage("publish", progress))
     if deps.checkpoints is not None:
         deps.checkpoints.clear()

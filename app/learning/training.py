@@ -77,7 +77,7 @@ class Trainer:
         self.data, self.inputs, self.towers, self.config = data.collapsed, inputs, towers, config
         torch.manual_seed(config.seed)
         self._rng = np.random.default_rng(config.seed)
-        self._centre()
+        centre(towers, inputs)
         self.objective = objective(self.data, inputs, towers, config, self._rng)
         groups = _parameter_groups(self.objective.trained(), config.weight_decay)
         self._optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
@@ -148,15 +148,6 @@ class Trainer:
         self.objective.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_rng"])
 
-    def _centre(self) -> None:
-        """Texts are read against the mean of the first training: towers that go on keep it, or all they know would shift."""
-        if not bool(self.towers.item.text_mean.any()):
-            has_text_N = np.abs(self.inputs.text_NT).sum(1) > 0
-            if has_text_N.any():
-                self.towers.item.text_mean.copy_(torch.from_numpy(self.inputs.text_NT[has_text_N].mean(0)))
-        if not bool(self.towers.user.scenario.text_mean.any()):
-            self.towers.user.scenario.centre(torch.from_numpy(self.inputs.scenario_text_ST))
-
     def _key(self, stops_early: bool) -> str:
         data, inputs = self.data, self.inputs
         arrays = [
@@ -192,6 +183,16 @@ class Trainer:
         """Those that hold something to predict."""
         found = (self._cut or windows)(self.data, self.towers.config.length, self._rng)
         return found.holding(self.objective.weight_E.numpy() > 0)
+
+
+def centre(towers: Towers, inputs: Inputs) -> None:
+    """Texts are read against the mean of the first training: towers that go on keep it, or all they know would shift."""
+    if not bool(towers.item.text_mean.any()):
+        has_text_N = np.abs(inputs.text_NT).sum(1) > 0
+        if has_text_N.any():
+            towers.item.text_mean.copy_(torch.from_numpy(inputs.text_NT[has_text_N].mean(0)))
+    if not bool(towers.user.scenario.text_mean.any()):
+        towers.user.scenario.centre(torch.from_numpy(inputs.scenario_text_ST))
 
 
 def _learning_rate(epoch: int, epochs: int) -> float:

@@ -26,3 +26,4 @@ class TrainingConfig:
     user_text_weight: float = 0.0  # of the auxiliary losses, see `auxiliary`
     scenario_text_weight: float = 0.0
     query_text_weight: float = 0.0
+    dp_epsilon: float = 0.0  # user-level, see `private_training`; 0: trained without noise

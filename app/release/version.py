@@ -18,7 +18,8 @@ class ModelVersion:
     """version: e.g. "2026-01-31T12-00-00Z-ab12", also the name of its artifact directory.
 
     data: {"from", "until", "events", "users", "items"}; metrics: {model: {scenario: {metric: value}}} with the live model
-    and the peers beside it, and under "transfer" the guard's report for each scenario; gate_reason: one sentence for people.
+    and the peers beside it, under "transfer" the guard's report for each scenario, and under "privacy", where the towers are
+    differentially private, what was spent and what it covers; gate_reason: one sentence for people.
     """
 
     version: str

@@ -47,6 +47,9 @@ class Manifest:
     ranker: Mapping[str, Json] = field(
         default_factory=dict
     )  # see `retrieval.ranker.SlateRanker`; older versions have none
+    privacy: Mapping[str, Json] = field(
+        default_factory=dict
+    )  # of differentially private towers: what was spent and what it covers; empty: trained as usual
     catalogue_revision: int = 0
     format: int = FORMAT
     libraries: Mapping[str, str] = field(

@@ -27,7 +27,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             versions=stores.versions,
             artifacts=artifacts,
             encoder=open_encoder(settings, stores),
-            training=TrainingConfig(epochs=settings.retrain_epochs, seed=settings.seed),
+            training=TrainingConfig(epochs=settings.retrain_epochs, seed=settings.seed, dp_epsilon=settings.dp_epsilon),
             checkpoints=Checkpoints(settings.data_dir.resolve() / "checkpoints"),
             event_weights=settings.event_types,
         )

@@ -105,7 +105,8 @@ class ModelView(View):
     metrics: dict[str, Any] = Field(
         description="model: scenario: metric: value; the live model and the peers beside it. Under `transfer`, per scenario: "
         "users, NDCG@10 shared, with the adapter and separate, the gains, and the choice the version serves by. Under `ranker`: "
-        "what orders in each scenario, why, and the calibration error of each head"
+        "what orders in each scenario, why, and the calibration error of each head. Under `privacy`, where the towers are "
+        "differentially private: epsilon, delta, noise, and what they cover"
     )
     verdict: Verdict
     gate_reason: str

@@ -24,6 +24,7 @@ from app.learning.evaluation.report import Material, report_of
 from app.learning.evaluation.slices import MAX_STRANGERS, MIN_SLICE_USERS, new_items, strangers
 from app.learning.fit import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
+from app.learning.private_budget import require_opacus
 from app.learning.splits import Protocol, Repeats, Split, split
 from app.learning.training_config import TrainingConfig
 from app.scenarios.defaults import READY_MADE
@@ -86,10 +87,12 @@ def evaluate(shop: EventfulShop, encoder: Encoder, config: EvaluateConfig, progr
 
 
 def check(config: EvaluateConfig) -> None:
-    """Raises Invalid. To be asked before any data is read."""
+    """Raises Invalid, BadSettings without opacus where it is needed. To be asked before any data is read."""
     for name in config.models:
         if name not in MODELS:
             raise Invalid(f"unknown model {name!r}; known: {', '.join(MODELS)}", code="unknown_model")
+    if config.training.dp_epsilon:
+        require_opacus()
 
 
 def judged_split(data: Interactions, config: EvaluateConfig) -> tuple[Split, Split]:

@@ -138,6 +138,7 @@ def _fit(
         "transfer": dict(manifest.transfer),
         "sources": {name: dict(parameters) for name, parameters in manifest.sources.items()},
         "training": dict(manifest.training),
+        "privacy": dict(manifest.privacy),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     return Ranker(snapshot, data, inputs), details
