@@ -3,7 +3,7 @@ import json
 import pytest
 
 from app.api.problems import MAX_ERRORS, FieldError, HttpProblem, problem_of, unprocessable
-from app.errors import BadArtifact, Conflict, DuosceneError, Invalid, NotFound, Unavailable
+from app.errors import BadArtifact, Conflict, DuosceneError, Gone, Invalid, NotFound, Unavailable
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,7 @@ from app.errors import BadArtifact, Conflict, DuosceneError, Invalid, NotFound, 
     [
         (NotFound("no item 'x'", code="item_not_found"), 404, "item_not_found"),
         (Conflict("a job is running", code="job_running", members={"job_id": "j1"}), 409, "job_running"),
+        (Gone("the 30 minutes are over", code="cursor_expired"), 410, "cursor_expired"),
         (Invalid("bad", code="filter_bad_value", loc=("filter", "lt")), 422, "filter_bad_value"),
         (Unavailable("no database", code="store_unavailable", retry_after_seconds=3), 503, "store_unavailable"),
         (BadArtifact("/srv/models/x is incomplete"), 500, "internal_error"),
