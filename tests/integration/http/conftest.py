@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -15,9 +16,11 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from tests.conftest import Servers, database_named, run_sql
 
+REDIS_NUMBERS = itertools.cycle(range(1, 16))  # of a server's 16; 0 is that of the `redis_url` fixture
 ADMIN_KEY = "an-admin-key-for-these-tests"
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -33,12 +36,19 @@ class Service:
         return httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
 
+def redis_numbered(redis_url: str, number: int) -> str:
+    return f"{redis_url}{'&' if '?' in redis_url else '?'}db={number}"
+
+
 @contextlib.contextmanager
 def run_service(servers: Servers, template_database: str, folder: Path) -> Iterator[Service]:
-    """A service with a database of its own."""
+    """A service with a database of its own in either store: what two shops announce in one Redis confuses both."""
+    redis_url = redis_numbered(servers.redis_url, next(REDIS_NUMBERS))
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
     name = f"duoscene_http_{uuid.uuid4().hex[:12]}"
     run_sql(servers.database_url, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
-    with start_service(database_named(servers.database_url, name), servers.redis_url, folder) as service:
+    with start_service(database_named(servers.database_url, name), redis_url, folder) as service:
         yield service
     run_sql(servers.database_url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
