@@ -67,6 +67,7 @@ class Follower:
         self._interval_seconds = interval_seconds
         self._followed = Revisions(-1, -1, -1, -1, -1)
         self._not_before: dict[str, float] = {}
+        self._knows_live = False  # the database has told which version is live, if any is
         self._never_reached = -1  # an announced catalogue revision that the database does not have
         self._catching_up = asyncio.Lock()
         self._texts_wait = asyncio.Event()
@@ -75,8 +76,8 @@ class Follower:
 
     @property
     def is_ready(self) -> bool:
-        """The catalogue has been read once: slates can be served, from the model if one is live."""
-        return self._followed.catalogue >= 0
+        """The catalogue has been read once, and the live model was loaded or could not be: slates can be served."""
+        return self._followed.catalogue >= 0 and self._knows_live
 
     @property
     def is_complete(self) -> bool:
@@ -95,7 +96,7 @@ class Follower:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def follow_once(self) -> None:
-        """One round. A model is waited for at the start only; a later one is loaded while everything else goes on."""
+        """One round. The first model is waited for; a later one is loaded while everything else goes on."""
         try:
             seen = await self._revisions.read()
         except Exception as error:  # noqa: BLE001  the loop must outlive whatever the database says
@@ -106,7 +107,9 @@ class Follower:
         await self._step("scenarios", seen.scenarios, self._follow_scenarios)
         if self._swap is None or self._swap.done():
             self._swap = asyncio.create_task(self._step("models", seen.models, self._follow_models))
-        if not self._tasks:  # starting: the first slate should come from the model
+        if (
+            not self._knows_live
+        ):  # starting, perhaps while the database was away: the first slate should come from the model
             await asyncio.wait([self._swap], timeout=FIRST_MODEL_SECONDS)
         await self._step("catalogue", seen.catalogue, lambda: self.catch_up(seen.catalogue))
 
@@ -164,6 +167,7 @@ class Follower:
 
     async def _follow_models(self) -> None:
         version = await self._versions.live()
+        self._knows_live = True
         if version is None or version.version == self._live.current.model_version:
             return
         begin = monotonic()
@@ -188,7 +192,8 @@ class Follower:
             await work()
             self._followed = replace(self._followed, **{name: revision})
         except Exception as error:
-            self._not_before[name] = monotonic() + (RETRY_SECONDS if name == "models" else 0.0)
+            is_broken_model = name == "models" and self._knows_live
+            self._not_before[name] = monotonic() + (RETRY_SECONDS if is_broken_model else 0.0)
             known = isinstance(error, DuosceneError)
             logger.warning("could not follow", what=name, error=str(error), exc_info=not known)
 

@@ -221,8 +221,13 @@ class Chaos(threading.Thread):
     def empty_redis(self) -> None:
         """Only what is derived: an operator's FLUSHALL would also take what waits for the database."""
         import redis
+        from redis.backoff import ConstantBackoff
+        from redis.retry import Retry
 
-        with redis.Redis.from_url(self._site.redis_url) as client:
+        patient = Retry(ConstantBackoff(0.2), 100)  # one that was just started reads its file first
+        with redis.Redis.from_url(
+            self._site.redis_url, retry=patient, retry_on_error=[redis.BusyLoadingError]
+        ) as client:
             for key in client.scan_iter(match="duoscene:*", count=1000):
                 if b":bridge" not in key and b":ub:" not in key and b":sb:" not in key:
                     client.delete(key)

@@ -23,6 +23,8 @@ SILENCE_SECONDS = 5.0  # the server ends a statement by itself; one that is sile
 # sqlstates: connection lost, out of connections or disk or memory, shut down or cancelled, wrong login, read-only standby,
 # no such database, database closed to connections
 LOST = ("08", "53", "57", "28", "25006", "3D000", "55000")
+# What asyncpg says when a server dies while it talks: the second is no kind of the first.
+DRIVER_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 UNFIT = "22"  # a value that no column can hold, such as text with NUL
 log = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ def lost_database_is_unavailable() -> Iterator[None]:
         if state.startswith(UNFIT):
             raise unfit(error.orig) from error
         raise
-    except (OSError, TimeoutError, PoolTimeout, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, PoolTimeout, asyncpg.PostgresConnectionError, *DRIVER_ERRORS) as error:
         raise unavailable(error) from error
     except asyncpg.PostgresError as error:  # met while connecting or in COPY, where SQLAlchemy does not wrap errors
         if str(error.sqlstate).startswith(LOST):

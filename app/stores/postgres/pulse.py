@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 from app.errors import Unavailable
 from app.patience import forget, settles
-from app.stores.postgres.engine import async_url
+from app.stores.postgres.engine import DRIVER_ERRORS, async_url
 
 PATIENCE_SECONDS = 0.015  # before the first look
 BEAT_SECONDS = 0.025  # for a sign of life: with the patience before it, 40 ms
@@ -112,7 +112,7 @@ class Pulse:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await asyncpg.connect(**self._options, timeout=GIVE_UP_SECONDS)
             await self._connection.execute("SELECT 1")
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (OSError, TimeoutError, asyncpg.PostgresError, *DRIVER_ERRORS):
             self._drop()
             return False
         return True

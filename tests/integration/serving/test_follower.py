@@ -17,9 +17,11 @@ from sqlalchemy.engine import make_url
 
 from app.catalogue.item import Item
 from app.errors import Unavailable
+from app.release.version import ModelVersion
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.scenario import Scenario
 from app.serving.slate import SlateRequest
+from app.stores.postgres.versions import PostgresVersions
 from tests.conftest import run_sql
 from tests.integration.serving.conftest import Process, Shop
 
@@ -292,3 +294,29 @@ async def test_a_process_is_ready_once_it_has_read_the_catalogue(open_shop: Shop
         await process.follower.follow_once()
         assert process.follower.is_ready
         assert process.live.current.model_version == "v1"
+
+
+async def test_a_process_is_not_ready_before_it_knows_which_model_is_live(open_shop: Shop) -> None:
+    """The database went away after the revisions were read: the catalogue alone would give slates of no version."""
+    versions = FailsOnce(open_shop.versions)
+    async with open_shop.process(start=False, versions=versions) as process:
+        await process.follower.follow_once()
+        assert versions.has_failed
+        assert not process.follower.is_ready
+        await process.follower.follow_once()
+        assert process.follower.is_ready
+        assert (await process.recommender.recommend(SlateRequest("home"))).model_version == "v1"
+
+
+class FailsOnce:
+    """The versions, as read over a connection that breaks the first time."""
+
+    def __init__(self, versions: PostgresVersions) -> None:
+        self._versions = versions
+        self.has_failed = False
+
+    async def live(self) -> ModelVersion | None:
+        if not self.has_failed:
+            self.has_failed = True
+            raise Unavailable("the database cannot be reached; try again")
+        return await self._versions.live()
