@@ -5,6 +5,7 @@ A storefront that reports the slate it just got repeats what the service has cou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -20,7 +21,9 @@ NO_ACT = ("impression", "dislike", "cart_remove")
 
 
 class Showing(NamedTuple):
-    item_id: str
+    """Different items that somebody was shown at once."""
+
+    item_ids: Sequence[str]
     at: datetime
     user_id: str | None
     session_id: str | None
@@ -30,7 +33,7 @@ def showing_of(event: Event) -> Showing | None:
     """None for an event that shows nothing new."""
     if event.type != "impression" or repeats_slate(event):
         return None
-    return Showing(event.item_id, event.occurred_at, event.user_id, event.session_id)
+    return Showing((event.item_id,), event.occurred_at, event.user_id, event.session_id)
 
 
 def repeats_slate(event: Event) -> bool:

@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from app.catalogue.item import User
@@ -32,7 +31,7 @@ from app.stores.redis.client import FAILURES, Client, Server
 from app.stores.redis.exposures import Exposures
 from app.stores.redis.reading import READ_SECONDS, StateReader
 from app.stores.redis.repair import EventSource, Repair
-from app.stores.redis.seen import counts_at, score_of, showings_of
+from app.stores.redis.seen import SUBJECTS_PER_SCRIPT, counts_at, queue_showings, score_of, showings_of
 from app.stores.redis.subject import (
     PARTS,
     Subject,
@@ -54,7 +53,6 @@ STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour
 PURCHASE_DAYS = 365
 MAX_PURCHASES = 2_000
 MAX_DISMISSED = 200
-SUBJECTS_PER_SCRIPT = 200  # about a millisecond of Redis
 log = logging.getLogger(__name__)
 
 
@@ -165,17 +163,8 @@ class RedisLiveState:
     async def _show(self, showings: Sequence[Showing]) -> bool:
         if not showings:
             return True
-        by_subject: dict[Subject, list[Showing]] = defaultdict(list)
-        for showing in showings:
-            for subject in subjects(showing.user_id, showing.session_id):
-                by_subject[subject].append(showing)
         pipe = self._server.client.pipeline(transaction=False)
-        named = list(by_subject)
-        for start in range(0, len(named), SUBJECTS_PER_SCRIPT):
-            chunk = named[start : start + SUBJECTS_PER_SCRIPT]
-            keys = [key for subject in chunk for key in itemgetter(0, 3, 4)(subject.keys(self._prefix))]
-            values = [value for subject in chunk for value in show_arguments(by_subject[subject])]
-            pipe.eval(scripts.SHOW, len(keys), *keys, scripts.GENERATION_TTL_SECONDS, MAX_SEEN, *values)
+        named = queue_showings(pipe, self._prefix, showings)
         self._exposures.add_showings(pipe, showings)
         if await self._execute(pipe):
             return True
@@ -392,10 +381,6 @@ def apply_arguments(events: Sequence[Event]) -> list[Any]:
         entry = to_entry(event)
         values += [entry.occurred_at, dump_entry(entry), event.item_id, act_of(event)]
     return values
-
-
-def show_arguments(showings: Sequence[Showing]) -> list[Any]:
-    return [len(showings), *(x for showing in showings for x in (score_of(showing.at), showing.item_id))]
 
 
 def newest(figures: Mapping[str, float], limit: int) -> dict[str, float]:

@@ -65,30 +65,37 @@ end
 return out
 """
 
-# KEYS m g s of each subject; ARGV generation ttl, max seen, then for each subject the number of its items and (at, item) of each; at in
+# KEYS m g s of each subject; ARGV generation ttl, max seen, and as JSON for each subject its showings: (at, items) of each, at in
 # half-lives since 1970
 SHOW = """
-local at = 3
+local showings_of = cjson.decode(ARGV[3])
 for k = 1, #KEYS, 3 do
   local mark, generation, seen = KEYS[k], KEYS[k + 1], KEYS[k + 2]
   redis.call('INCR', generation)
   redis.call('EXPIRE', generation, ARGV[1])
-  local last = at + 2 * ARGV[at]
   if redis.call('EXISTS', mark) == 1 then
-    for i = at + 1, last, 2 do
-      local new, old = tonumber(ARGV[i]), redis.call('ZSCORE', seen, ARGV[i + 1])
-      if old then
-        old = tonumber(old)
-        new = math.max(old, new) + math.log(1 + 2 ^ -math.abs(old - new)) / math.log(2)
+    for _, showing in ipairs(showings_of[(k + 2) / 3]) do
+      local at, items = showing[1], showing[2]
+      local held, scored = redis.call('ZMSCORE', seen, unpack(items)), {}
+      for i, item in ipairs(items) do
+        local new, old = at, tonumber(held[i] or '')
+        if old then new = math.max(old, at) + math.log(1 + 2 ^ -math.abs(old - at)) / math.log(2) end
+        scored[2 * i - 1], scored[2 * i] = new, item
       end
-      redis.call('ZADD', seen, new, ARGV[i + 1])
+      redis.call('ZADD', seen, unpack(scored))
     end
     redis.call('ZREMRANGEBYRANK', seen, 0, -ARGV[2] - 1)
     redis.call('EXPIRE', seen, redis.call('TTL', mark) + 600)
   end
-  at = last + 1
 end
 return 1
+"""
+
+# KEYS counter; ARGV most items, ttl, and as JSON item -> how often more
+COUNT = """
+for item, times in pairs(cjson.decode(ARGV[3])) do redis.call('ZINCRBY', KEYS[1], times, item) end
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -ARGV[1] - 1)
+return redis.call('EXPIRE', KEYS[1], ARGV[2])
 """
 
 # KEYS m h p g s d; ARGV generation seen before reading, state ttl, profile, then for each of h p s d the number of its members and

@@ -5,11 +5,21 @@ So a count never has to be touched to fade, and one more showing adds to it what
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
+
+import orjson
 
 from app.feedback.event import Impression
-from app.feedback.seen import SEEN_HALF_LIFE_SECONDS, Showing
+from app.feedback.seen import MAX_SEEN, SEEN_HALF_LIFE_SECONDS, Showing
+from app.stores.redis import scripts
+from app.stores.redis.client import Client
+from app.stores.redis.subject import Subject, subjects
+
+SUBJECTS_PER_SCRIPT = 200  # about a millisecond of Redis
+of_seen = itemgetter(0, 3, 4)  # of a subject's keys: state mark, generation, seen
 
 
 def score_of(at: datetime) -> float:
@@ -23,8 +33,21 @@ def counts_at(scores: Mapping[str, float], now: datetime) -> dict[str, float]:
 
 
 def showings_of(impressions: Iterable[Impression]) -> list[Showing]:
-    return [
-        Showing(item_id, shown.shown_at, shown.user_id, shown.session_id)
-        for shown in impressions
-        for item_id in shown.item_ids
-    ]
+    return [Showing(shown.item_ids, shown.shown_at, shown.user_id, shown.session_id) for shown in impressions]
+
+
+def queue_showings(pipe: Client, prefix: str, showings: Iterable[Showing]) -> list[Subject]:
+    """As further commands of a pipeline; the subjects that they are for. All that a script is to add is one JSON text, because this
+    process takes longer to send an argument than Redis to act on it."""
+    by_subject: dict[Subject, list[tuple[float, Sequence[str]]]] = defaultdict(list)
+    for showing in showings:
+        shown = (score_of(showing.at), showing.item_ids)
+        for subject in subjects(showing.user_id, showing.session_id):
+            by_subject[subject].append(shown)
+    named = list(by_subject)
+    for start in range(0, len(named), SUBJECTS_PER_SCRIPT):
+        chunk = named[start : start + SUBJECTS_PER_SCRIPT]
+        keys = [key for subject in chunk for key in of_seen(subject.keys(prefix))]
+        values = orjson.dumps([by_subject[subject] for subject in chunk])
+        pipe.eval(scripts.SHOW, len(keys), *keys, scripts.GENERATION_TTL_SECONDS, MAX_SEEN, values)
+    return named
