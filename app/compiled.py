@@ -36,6 +36,11 @@ def writes(dtype: str, ndim: int = 1) -> Any:
     return types.Array(_SCALARS[dtype], ndim, "C")
 
 
+def several(*kinds: Any) -> Any:
+    """A tuple of these, for arguments that belong together."""
+    return types.Tuple(kinds)  # type: ignore[no-untyped-call]
+
+
 def _can_keep() -> bool:
     beside, of_user = Path(__file__).parent, Path.home()
     return "NUMBA_CACHE_DIR" in os.environ or any(os.access(place, os.W_OK) for place in (beside, of_user))

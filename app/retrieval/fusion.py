@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.retrieval.candidates import Candidates, Ranked
-from app.retrieval.index import contenders
 from app.scenarios.scenario import Weight
 from app.types import Float32Array, Int64Array
 
@@ -103,8 +102,7 @@ class Fusion:
         part_E, scores_E = part_QK[there_QK], scores_QK[there_QK]
         union_U, place_E = _numbered(rows_E)
         fused_U = np.bincount(place_E, part_E, len(union_U)).astype(np.float64, copy=False)
-        among = contenders(fused_U, num)
-        order_C = among[np.argsort(-fused_U[among], kind="stable")[:num]]
+        order_C = np.argsort(-fused_U, kind="stable")[:num]
         C = len(order_C)
         place_U = np.full(len(union_U), -1)
         place_U[order_C] = np.arange(C)

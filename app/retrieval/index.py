@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
+from app.retrieval.selection import EVERY, best_of_columns, best_of_lines
 from app.types import BoolArray, Float32Array, Int64Array
 
 EXACT_BELOW = 50_000  # 0.13 ms a query at 10,000 x 64; HNSW pays above (0.45 ms at 100,000)
@@ -19,8 +19,6 @@ SCAN_BELOW = (
     0.05  # a mask that keeps less than this is answered by scanning what it keeps: exact, and cheaper than walking
 )
 SCAN_SCORES = 4_000_000  # made at once by a scan: 16 MB
-STRIDE = 16  # of the sample by which `best` guesses how high the highest are
-LOWEST = np.finfo(np.float32).min
 HNSW_LINKS, HNSW_BUILD_WIDTH, HNSW_SEARCH_WIDTH = 32, 200, 256
 RECALL_SAMPLE, RECALL_AT = 200, 100
 SAME_SAMPLE = 100  # vectors by which a saved graph is known to be of these
@@ -59,7 +57,7 @@ class VectorIndex:
         """Rows nearest to each user vector. allowed_N is applied before the cut, so a rare filter still fills the list."""
         K = min(num_results, len(self))
         if K == 0:
-            return _nothing(len(users_BD))
+            return padded(len(users_BD), 0)
         if allowed_N is None:
             return self._scan(users_BD, K, None) if self.kind == "flat" else self._walk(users_BD, K, None)
         num_allowed = int(np.count_nonzero(allowed_N))
@@ -82,13 +80,16 @@ class VectorIndex:
 
     def _scan(self, users_BD: Float32Array, K: int, allowed_N: BoolArray | None) -> Neighbours:
         """Every vector, in one product: for a batch faster than FAISS, and without its copy of the vectors."""
-        step = max(1, SCAN_SCORES // len(self))
-        found = []
+        N, step = len(self), max(1, SCAN_SCORES // len(self))
+        rows_BK, scores_BK = padded(len(users_BD), K)
+        keys_N, keys_BE = np.empty(N, np.int64), np.empty((min(step, len(users_BD)), min(4 * K, N)), np.int64)
         for start in range(0, len(users_BD), step):
-            scores_BN = users_BD[start : start + step] @ self.vectors_ND.T
-            found.append(best(scores_BN if allowed_N is None else np.where(allowed_N, scores_BN, -np.inf), K))
-        rows, scores = zip(*found, strict=True) if found else ((), ())
-        return (np.concatenate(rows), np.concatenate(scores)) if found else _nothing(0)
+            at = slice(start, start + step)
+            scores_NB = self.vectors_ND @ np.ascontiguousarray(users_BD[at].T, np.float32)
+            best_of_columns(
+                scores_NB, EVERY if allowed_N is None else allowed_N, keys_N, keys_BE, rows_BK[at], scores_BK[at]
+            )
+        return rows_BK, scores_BK
 
     def _walk(self, users_BD: Float32Array, K: int, selector: object | None) -> Neighbours:
         parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=max(HNSW_SEARCH_WIDTH, 2 * K))
@@ -99,39 +100,17 @@ class VectorIndex:
 def best(scores_BN: Float32Array, num_results: int, rows_N: Int64Array | None = None) -> Neighbours:
     """The highest scores of each line, ties by column. -inf and NaN are never returned. rows_N: what the columns stand for."""
     B, N = scores_BN.shape
-    K = min(num_results, N)
-    if K == 0:
-        return _nothing(B)
-    rows_BK, top_BK = np.full((B, K), -1, np.int64), np.full((B, K), -np.inf, np.float32)
-    for b, scores_N in enumerate(scores_BN):
-        columns = contenders(scores_N, K)
-        scores = scores_N[columns]
-        order = np.argsort(-scores, kind="stable")[:K]
-        columns = columns[order]
-        rows_BK[b, : len(order)] = columns if rows_N is None else rows_N[columns]
-        top_BK[b, : len(order)] = scores[order]
+    rows_BK, top_BK = padded(B, min(num_results, N))
+    if rows_BK.size:
+        best_of_lines(np.ascontiguousarray(scores_BN, np.float32), EVERY, np.empty(N, np.int64), rows_BK, top_BK)
+    if rows_N is not None and len(rows_N):
+        rows_BK = np.where(rows_BK < 0, -1, rows_N[rows_BK])
     return rows_BK, top_BK
 
 
-def contenders(scores_N: Float32Array | NDArray[np.float64], num: int) -> Int64Array:
-    """Columns, rising, of all that may be among the num highest. The least of them is estimated from a sample, because to find it exactly
-    takes several times as long as all the rest."""
-    sample = scores_N[::STRIDE]
-    place = len(sample) - (num + num // 4) // STRIDE - 10
-    if len(scores_N) > 4 * num and place > 0:
-        sample = np.fmax(sample, -np.inf)
-        columns = np.flatnonzero(scores_N >= _at_least(sample, place))
-        if len(columns) >= num:
-            return columns
-    kept = np.flatnonzero(scores_N > -np.inf)
-    if len(kept) <= num:
-        return kept
-    return np.flatnonzero(scores_N >= _at_least(scores_N[kept], len(kept) - num))
-
-
-def _at_least(scores_N: Float32Array | NDArray[np.float64], place: int) -> np.floating[Any]:
-    """The score at this place, rising; above -inf."""
-    return max(np.partition(scores_N, place)[place], LOWEST)
+def padded(num_users: int, num: int) -> Neighbours:
+    """Nothing found yet."""
+    return np.full((num_users, num), -1, np.int64), np.full((num_users, num), -np.inf, np.float32)
 
 
 def _is_of(index: Any, vectors_ND: Float32Array) -> bool:
@@ -141,7 +120,3 @@ def _is_of(index: Any, vectors_ND: Float32Array) -> bool:
         return False
     some = np.linspace(0, N - 1, SAME_SAMPLE).astype(int).tolist()
     return all(np.array_equal(index.reconstruct(row), vectors_ND[row]) for row in some)
-
-
-def _nothing(num_users: int) -> Neighbours:
-    return np.empty((num_users, 0), np.int64), np.empty((num_users, 0), np.float32)

@@ -340,7 +340,7 @@ class Snapshot:
         """Arrays are memory-mapped, so that processes share their pages. Raises BadArtifact."""
         manifest = Manifest.read(directory)
         try:
-            arrays = {path.stem: np.load(path, mmap_mode="r") for path in directory.glob("*.npy")}
+            arrays = {path.stem: np.asarray(np.load(path, mmap_mode="r")) for path in directory.glob("*.npy")}
             items = pl.read_ipc(directory / "items.arrow")
             graphs = {path.stem: path for path in directory.glob(f"*{GRAPH}")}
             runner = TowerRunner.load(directory)

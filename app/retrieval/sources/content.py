@@ -1,6 +1,6 @@
 """Items that read like the recent ones. New items are reachable as soon as their text is encoded.
 
-Shapes: B users, L history, N trained items, M delta items, T text, P projected.
+Shapes: B users, N trained items, M delta items, T text, P projected.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.catalogue.item import Item
-from app.features.users import PAD, UserBatch
+from app.features.users import UserBatch
 from app.retrieval.index import Neighbours, VectorIndex, best
+from app.retrieval.sources.folding import add_vectors
 from app.retrieval.sources.lists import merge
 from app.retrieval.sources.profile import recency_weights
 from app.retrieval.sources.source import Fitted
@@ -51,13 +52,11 @@ class ContentSource:
         return vectors_CP
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
-        N, delta_MP = len(space.index), space.of_delta.get(self.name, ())
-        rows_BL, weight_BL = users.history_BL, recency_weights(users, self._decay)
-        vectors_BLP = self.index.vectors_ND[np.where((rows_BL == PAD) | (rows_BL >= N), 0, rows_BL)]
-        in_delta = rows_BL >= N
-        if in_delta.any():
-            vectors_BLP[in_delta] = delta_MP[rows_BL[in_delta] - N]
-        return self.nearest(np.einsum("bl,blp->bp", weight_BL, vectors_BLP), space, num, allowed_R)
+        delta_MP = np.asarray(space.of_delta.get(self.name, self.index.vectors_ND[:0]), np.float32)
+        wanted_BP = np.zeros((len(users), self.index.vectors_ND.shape[1]), np.float32)
+        weight_BL = recency_weights(users, self._decay)
+        add_vectors(users.history_BL, weight_BL, self.index.vectors_ND, delta_MP, wanted_BP)
+        return self.nearest(wanted_BP, space, num, allowed_R)
 
     def nearest(self, wanted_BP: Float32Array, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
         """To vectors of any length, which a query and the mean of a history are alike."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from app.features.users import UserBatch
 from app.retrieval.index import Neighbours
-from app.retrieval.sources.lists import rank_sparse
+from app.retrieval.sources.lists import Ranking
 from app.retrieval.sources.profile import FOREVER, profile
 from app.retrieval.sources.source import Fitted
+from app.retrieval.sources.walks import led_to, matrix_of
 from app.retrieval.space import ItemSpace
 from app.types import BoolArray
 
@@ -18,10 +19,12 @@ class ItemCfSource:
     name = "item_cf"
 
     def __init__(self, fitted: Fitted) -> None:
-        self._weights_NN = fitted.csr("weights")
+        self._weights_NN = matrix_of(fitted.csr("weights"))
         self._decay = fitted.number("decay")
         self._half_life_days = fitted.number("half_life_days", FOREVER)
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
-        scores_BN = profile(users, space, self._decay, self._half_life_days) @ self._weights_NN
-        return rank_sparse(scores_BN, space, num, allowed_R)
+        ranking = Ranking(len(users), space, num, allowed_R)
+        history = profile(users, space, self._decay, self._half_life_days)
+        led_to(history, self._weights_NN, ranking.sums_N, ranking.into)
+        return ranking.found

@@ -13,14 +13,17 @@ from scipy import sparse
 
 from app.catalogue.item import Item
 from app.features.entities import entity_keys
-from app.features.users import UserBatch
+from app.features.users import PAD, UserBatch
+from app.retrieval import scratch
 from app.retrieval.index import Neighbours, best
-from app.retrieval.sources.lists import merge, rank_sparse, strongest
+from app.retrieval.sources.lists import Ranking, merge
 from app.retrieval.sources.profile import profile
 from app.retrieval.sources.source import Fitted
+from app.retrieval.sources.walks import Matrix, matrix_of, walked
 from app.retrieval.space import ItemSpace
 from app.types import BoolArray, Float32Array, Int64Array
 
+_NO_MATRIX = np.empty(0, np.float32), np.empty(0, np.int32), np.zeros(1, np.int64)
 BEAM = 100  # items of each shopper that a further step goes on from, so that it costs what the first one did
 
 
@@ -46,9 +49,13 @@ class KnowledgeGraphSource:
         links_NE = fitted.csr("links")
         self._links_NE = links_NE
         self._to_entity_NE = normalised_rows(links_NE)
-        self._to_item_EN = normalised_rows(sparse.csr_array(links_NE.T))
+        to_item_EN = normalised_rows(sparse.csr_array(links_NE.T))
+        self._ways: tuple[Matrix, Matrix, Matrix] = (
+            matrix_of(self._to_entity_NE),
+            matrix_of(to_item_EN),
+            matrix_of(fitted.csr("together")),
+        )
         self._mass_E = np.asarray(links_NE.sum(0)).ravel()
-        self._together_NN = fitted.csr("together")
         self._keys_E: Int64Array = np.asarray(fitted.arrays["keys"])
         self._weight_E: Float32Array = np.asarray(fitted.arrays["weights"])
         self._together, self._damping = fitted.number("together"), fitted.number("damping")
@@ -61,34 +68,30 @@ class KnowledgeGraphSource:
         return sparse.csr_array(sparse.diags_array(scale_E.astype(np.float32)) @ links_ME.T)
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
-        mass_BN = normalised_rows(profile(users, space, self._decay))
-        scores_BN, reached_BE, worth = None, None, 1.0
-        for step in range(self._steps):
-            mass_BN = strongest(mass_BN, BEAM) if step else mass_BN
-            at_entity_BE = mass_BN @ self._to_entity_NE
-            by_entity_BN = ((1.0 - self._together) * at_entity_BE) @ self._to_item_EN
-            mass_BN = sparse.csr_array(by_entity_BN + (self._together * mass_BN) @ self._together_NN)
-            reached_BE = at_entity_BE if reached_BE is None else reached_BE + worth * at_entity_BE
-            scores_BN = mass_BN if scores_BN is None else scores_BN + worth * mass_BN
-            worth *= self._damping
-        assert scores_BN is not None
-        found = rank_sparse(scores_BN, space, num, allowed_R)
-        to_delta_EM = space.of_delta.get(self.name)
-        if to_delta_EM is None or not to_delta_EM.shape[1]:
-            return found
-        N = len(space.index)
-        scores_BM = ((1.0 - self._together) * (reached_BE @ to_delta_EM)).toarray()
+        N, E = len(space.index), len(self._keys_E)
+        to_delta_EM: sparse.csr_array | None = space.of_delta.get(self.name)
+        to_delta = _NO_MATRIX if to_delta_EM is None else matrix_of(to_delta_EM)
+        scores_BM = np.zeros((len(users), 0 if to_delta_EM is None else to_delta_EM.shape[1]), np.float32)
+        ranking = Ranking(len(users), space, num, allowed_R, working_rows=E)
+        history, odds = profile(users, space, self._decay), (self._together, self._damping)
+        sums = (scratch.sums("entities", E), scratch.sums("step", N), ranking.sums_N)
+        walked(history, odds, self._steps, BEAM, (*self._ways, to_delta), sums, scores_BM, ranking.into)
+        if not scores_BM.shape[1]:
+            return ranking.found
         scores_BM[scores_BM <= 0] = -np.inf
         scores_BM[:, space.trained_M >= 0] = -np.inf  # a replaced item has its trained row's score
         if allowed_R is not None:
             scores_BM[:, ~allowed_R[N:]] = -np.inf
-        return merge(*found, *best(scores_BM, num, N + np.arange(scores_BM.shape[1])), num)
+        return merge(*ranking.found, *best(scores_BM, num, N + np.arange(scores_BM.shape[1])), num)
 
     def links_between(self, users: UserBatch, space: ItemSpace, rows: Sequence[int]) -> list[list[Link]]:
         """What led from the one user of the batch to each row in the first step, heaviest first; none to an item training never saw."""
-        mass_1N = normalised_rows(profile(users, space, self._decay))
-        past = mass_1N.indices.astype(np.int64)
-        at_entity = (sparse.diags_array((1.0 - self._together) * mass_1N.data) @ self._to_entity_NE[past]).tocoo()
+        rows_1L, weight_1L = profile(users, space, self._decay)
+        counts_L = (rows_1L[0] != PAD) & (weight_1L[0] > 0)
+        past, place_L = np.unique(rows_1L[0, counts_L].astype(np.int64), return_inverse=True)
+        mass_P = np.bincount(place_L, weight_1L[0, counts_L], len(past)).astype(np.float64)
+        mass_P *= (1.0 - self._together) / max(float(mass_P.sum()), 1e-9)
+        at_entity = (sparse.diags_array(mass_P.astype(np.float32)) @ self._to_entity_NE[past]).tocoo()
         current = past if space.current_N is None else space.current_N[past]
         from_rows, entities = current[at_entity.coords[0]], at_entity.coords[1]
         trained = space.trained_rows(np.asarray(rows, np.int32)).tolist()

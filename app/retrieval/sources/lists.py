@@ -6,32 +6,34 @@ Shapes: B users, K candidates, N trained items, R rows of the space.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
-from scipy import sparse
 
-from app.retrieval.index import Neighbours, best, contenders
+from app.retrieval import scratch
+from app.retrieval.index import Neighbours, best, padded
+from app.retrieval.selection import EVERY
+from app.retrieval.sources.walks import Into
 from app.retrieval.space import ItemSpace
 from app.types import BoolArray, Float32Array, Int64Array
 
+_NOWHERE = np.empty(0, np.int64)  # no trained row has moved
 
-def rank_sparse(scores_BN: sparse.csr_array, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
-    """The best of the trained items that have a score above 0, as rows of the space. Costs what is stored, whatever N is."""
-    lists = []
-    for start, stop in pairwise(scores_BN.indptr.tolist()):
-        trained, scores = scores_BN.indices[start:stop], scores_BN.data[start:stop]
-        rows = trained if space.current_N is None else space.current_N[trained]
-        kept = scores > 0
-        if allowed_R is not None:
-            kept &= allowed_R[rows]
-        rows, scores = rows[kept], scores[kept]
-        if len(rows) > num:
-            among = contenders(scores, num)
-            rows, scores = rows[among], scores[among]
-        order = np.lexsort((rows, -scores))[:num]
-        lists.append((rows[order].astype(np.int64), scores[order].astype(np.float32)))
-    return stack(lists)
+
+class Ranking:
+    """Where compiled functions put the best of the trained items for each user, as rows of the space; see `walks`.
+
+    working_rows: of what else they choose among, at most.
+    """
+
+    def __init__(
+        self, num_users: int, space: ItemSpace, num: int, allowed_R: BoolArray | None, working_rows: int = 0
+    ) -> None:
+        N = len(space.index)
+        self.found = padded(num_users, min(num, N))
+        self.sums_N = scratch.sums("items", N)
+        current_N = _NOWHERE if space.current_N is None else space.current_N
+        keys_E = scratch.keys(max(N, working_rows))
+        self.into: Into = (current_N, EVERY if allowed_R is None else allowed_R, keys_E, *self.found)
 
 
 def merge(
@@ -43,23 +45,10 @@ def merge(
     return np.where(columns < 0, -1, np.take_along_axis(rows, np.maximum(columns, 0), 1)), scores
 
 
-def strongest(matrix: sparse.csr_array, num: int) -> sparse.csr_array:
-    """The num heaviest entries of each row."""
-    if matrix.nnz <= num:
-        return matrix
-    places = []
-    for start, stop in pairwise(matrix.indptr.tolist()):
-        part = matrix.data[start:stop]
-        places.append(start + (np.argpartition(-part, num - 1)[:num] if len(part) > num else np.arange(len(part))))
-    indptr = np.concatenate([[0], np.cumsum([len(of_row) for of_row in places])])
-    kept = np.concatenate(places)
-    return sparse.csr_array((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
-
-
 def stack(lists: list[tuple[Int64Array, Float32Array]]) -> Neighbours:
     """Lists of different lengths as one padded pair of arrays."""
     K = max((len(rows) for rows, _ in lists), default=0)
-    rows_BK, scores_BK = np.full((len(lists), K), -1, np.int64), np.full((len(lists), K), -np.inf, np.float32)
+    rows_BK, scores_BK = padded(len(lists), K)
     for b, (rows, scores) in enumerate(lists):
         rows_BK[b, : len(rows)], scores_BK[b, : len(rows)] = rows, scores
     return rows_BK, scores_BK

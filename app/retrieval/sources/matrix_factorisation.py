@@ -1,18 +1,19 @@
 """Implicit matrix factorisation with fold-in: the user's factors are solved for at request time from the live history.
 
-Shapes: B users, L history, N trained items, F factors.
+Shapes: B users, L events, N trained items, F factors.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from app.features.users import PAD, UserBatch
+from app.features.users import UserBatch
 from app.retrieval.index import Neighbours, VectorIndex
-from app.retrieval.sources.profile import recency_weights
+from app.retrieval.sources import folding
+from app.retrieval.sources.profile import profile
 from app.retrieval.sources.source import Fitted
 from app.retrieval.space import ItemSpace
-from app.types import BoolArray, Float32Array
+from app.types import BoolArray, Float32Array, Int32Array
 
 
 class MatrixFactorisationSource:
@@ -24,17 +25,15 @@ class MatrixFactorisationSource:
     name = "matrix_factorisation"
 
     def __init__(self, fitted: Fitted) -> None:
-        self._factors_NF: Float32Array = fitted.arrays["factors"]
+        self._factors_NF: Float32Array = np.ascontiguousarray(fitted.arrays["factors"], np.float32)
         # exact: a graph over vectors of different lengths finds too little
         self._index = VectorIndex(self._factors_NF, exact=True)
-        self._gram_FF: Float32Array = np.asarray(fitted.arrays["gram"])
+        self._gram_FF: Float32Array = np.ascontiguousarray(fitted.arrays["gram"], np.float32)
         self._confidence = fitted.number("confidence")
         self._decay = fitted.number("decay")
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
-        rows_BL = space.trained_rows(users.history_BL)
-        weight_BL = np.where(rows_BL != PAD, recency_weights(users, self._decay), 0.0)
-        user_BF = np.stack([self.fold_in(row, weight) for row, weight in zip(rows_BL, weight_BL, strict=True)])
+        user_BF = self._folded_in(*profile(users, space, self._decay))
         current_N = space.current_N
         if allowed_R is not None:
             allowed_R = allowed_R[: len(space.index)] if current_N is None else allowed_R[current_N]
@@ -46,11 +45,11 @@ class MatrixFactorisationSource:
 
     def fold_in(self, rows_L: np.ndarray, weight_L: Float32Array) -> Float32Array:
         """float32 [F]: the least-squares user for these events; an event of weight w counts as w of an event."""
-        chosen = weight_L > 0
-        if not chosen.any():
-            return np.zeros(len(self._gram_FF), np.float32)
-        factors_CF, weight_C1 = self._factors_NF[rows_L[chosen]], weight_L[chosen, None]
-        system_FF = self._gram_FF + factors_CF.T @ (factors_CF * (weight_C1 * (self._confidence - 1.0)))
-        wanted_F = (factors_CF * (weight_C1 * self._confidence)).sum(0)
-        solved: Float32Array = np.linalg.solve(system_FF, wanted_F).astype(np.float32)
-        return solved
+        rows_1L, weight_1L = np.asarray(rows_L, np.int32)[None], np.asarray(weight_L, np.float32)[None]
+        user_F: Float32Array = self._folded_in(rows_1L, weight_1L)[0]
+        return user_F
+
+    def _folded_in(self, rows_BL: Int32Array, weight_BL: Float32Array) -> Float32Array:
+        user_BF = np.zeros((len(rows_BL), len(self._gram_FF)), np.float32)
+        folding.fold_in(rows_BL, weight_BL, self._factors_NF, self._gram_FF, self._confidence, user_BF)
+        return user_BF

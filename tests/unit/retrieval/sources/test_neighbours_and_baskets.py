@@ -6,7 +6,6 @@ from scipy import sparse
 
 from app.features.users import KINDS
 from app.retrieval.sources.complements import ComplementsSource
-from app.retrieval.sources.lists import strongest
 from app.retrieval.sources.profile import FOREVER
 from app.retrieval.sources.source import Fitted, csr_arrays
 from app.retrieval.sources.user_cf import UserCfSource
@@ -59,15 +58,6 @@ def test_user_cf_honours_the_filter_and_follows_replaced_items() -> None:
     scores = found(user_cf(), user(5), at, without(3, 7))  # 5 stands for item 3 now
     assert set(scores) == {1, 4, 5}
     assert found(user_cf(), user(6), at) == {}  # a new item leaves no trace among neighbours
-
-
-def test_the_heaviest_of_each_row_are_kept() -> None:
-    rng = np.random.default_rng(0)
-    dense = rng.random((7, 40)).astype(np.float32) * (rng.random((7, 40)) < 0.5)
-    dense[3] = 0.0
-    kept = strongest(sparse.csr_array(dense), 5).toarray()
-    for row, before in zip(kept, dense, strict=True):
-        assert np.sort(row[row > 0]).tolist() == np.sort(before[before > 0])[-5:].tolist()
 
 
 def complements(decay: float = 0.5, half_life_days: float = FOREVER) -> ComplementsSource:

@@ -1,0 +1,79 @@
+"""Vectors of a user out of the vectors of their history, compiled: one call for all users of a batch.
+
+A history is rows_BL, -1 where there is nothing, and weight_BL; a weight of 0 or less leaves no trace. Shapes: B users, L history, N
+trained items, M delta items, D dim, F factors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from app.compiled import compiled, reads, writes
+from app.types import Float32Array, Int32Array
+
+
+@compiled(types.void(reads("i4", 2), reads("f4", 2), reads("f4", 2), reads("f4", 2), writes("f4", 2)))
+def add_vectors(
+    rows_BL: Int32Array, weight_BL: Float32Array, vectors_ND: Float32Array, delta_MD: Float32Array, out_BD: Float32Array
+) -> None:
+    """Adds to each user's line the vectors of their history times the weights. Rows from N up are of the delta."""
+    N, D = vectors_ND.shape
+    for b in range(len(rows_BL)):
+        for at in range(rows_BL.shape[1]):
+            row, weight = rows_BL[b, at], weight_BL[b, at]
+            if row < 0 or not weight > 0:
+                continue
+            vector_D = vectors_ND[row] if row < N else delta_MD[row - N]
+            for d in range(D):
+                out_BD[b, d] += weight * vector_D[d]
+
+
+@compiled(types.void(writes("f4", 2), writes("f4")))
+def _solve(system_FF: Float32Array, wanted_F: Float32Array) -> None:
+    """Of a symmetric system of which only the lower half is read, in place, the solution in wanted_F: L D L^T, by columns."""
+    F = len(wanted_F)
+    column_F = np.empty(F, np.float32)
+    for k in range(F):
+        for i in range(k + 1, F):
+            column_F[i] = system_FF[i, k] / system_FF[k, k]
+        for i in range(k + 1, F):
+            times = system_FF[i, k]
+            for j in range(k + 1, i + 1):
+                system_FF[i, j] -= times * column_F[j]
+        for i in range(k + 1, F):
+            system_FF[i, k] = column_F[i]
+            wanted_F[i] -= column_F[i] * wanted_F[k]
+    for k in range(F):
+        wanted_F[k] /= system_FF[k, k]
+    for k in range(F - 1, -1, -1):
+        for j in range(k):
+            wanted_F[j] -= system_FF[k, j] * wanted_F[k]
+
+
+@compiled(types.void(reads("i4", 2), reads("f4", 2), reads("f4", 2), reads("f4", 2), types.float32, writes("f4", 2)))
+def fold_in(
+    rows_BL: Int32Array, weight_BL: Float32Array, factors_NF: Float32Array, gram_FF: Float32Array, confidence: float,
+    user_BF: Float32Array,
+) -> None:  # fmt: skip
+    """The least-squares user for these events into user_BF, zero before; an event of weight w counts as w of an event. A user without
+    events stays zero. See `MatrixFactorisationSource`."""
+    F = len(gram_FF)
+    system_FF = np.empty((F, F), np.float32)
+    for b in range(len(rows_BL)):
+        events = 0
+        system_FF[:] = gram_FF
+        wanted_F = user_BF[b]
+        for at in range(rows_BL.shape[1]):
+            row, weight = rows_BL[b, at], weight_BL[b, at]
+            if row < 0 or not weight > 0:
+                continue
+            events += 1
+            factor_F = factors_NF[row]
+            for i in range(F):
+                wanted_F[i] += weight * confidence * factor_F[i]
+                scaled = weight * (confidence - np.float32(1.0)) * factor_F[i]
+                for j in range(i + 1):
+                    system_FF[i, j] += scaled * factor_F[j]
+        if events:
+            _solve(system_FF, wanted_F)
