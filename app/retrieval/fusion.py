@@ -11,21 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from app.retrieval import scratch
 from app.retrieval.candidates import Candidates, Ranked
+from app.retrieval.proposals import Proposals, pooled
 from app.scenarios.scenario import Weight
-from app.types import Float32Array, Int64Array
+from app.types import Float32Array
 
 UNFITTED: Mapping[str, float] = {
     "two_tower": 1.0, "item_cf": 1.0, "user_cf": 0.5, "matrix_factorisation": 0.5, "content": 0.2, "knowledge_graph": 0.5,
     "complements": 0.3, "popular": 0.3, "trending": 0.1, "repeat": 1.0, "new": 0.05,
 }  # fmt: skip
 STEEP, FLAT = 2.0, 20.0  # rank constants of the two views by rank
-COUNTED_BELOW = 100_000  # rows
 DEPTH = 60  # the score at this rank is 0 in the view by score
 BY_FLAT_RANK = (0.0, 1.0, 0.0)
 VIEWS = len(BY_FLAT_RANK)
@@ -82,46 +81,36 @@ class Fusion:
 
     def fuse(self, lists: Mapping[str, Ranked], weights: Mapping[str, float], num: int) -> Candidates:
         """lists: source -> proposals to one user. A source of weight 0 brings nothing."""
-        lists = {name: ranked for name, ranked in lists.items() if weights.get(name, 0.0) > 0}
-        if not lists:
-            return Candidates(np.empty(0, np.int64), np.empty(0, np.float32), {})
-        weight_Q = np.asarray([weights[name] for name in lists])
-        weight_Q /= weight_Q.sum()
-        shape_QV = np.asarray([self.shapes.get(name, GIVEN_SHAPES.get(name, BY_FLAT_RANK)) for name in lists])
-        length_Q = np.asarray([len(ranked.rows_K) for ranked in lists.values()])
-        scores_QK = np.full((len(lists), int(length_Q.max())), -np.inf, np.float32)
-        for scores_K, ranked in zip(scores_QK, lists.values(), strict=True):
-            scores_K[: len(ranked.scores_K)] = ranked.scores_K
-        share_VQ1 = (weight_Q[:, None] * shape_QV).T[..., None]
-        by_rank = _views_by_rank(scores_QK.shape[1])
-        there_QK = np.arange(scores_QK.shape[1]) < length_Q[:, None]
-        part_QK = share_VQ1[0] * by_rank[0] + share_VQ1[1] * by_rank[1] + share_VQ1[2] * _by_score(scores_QK, length_Q)
+        longest = max((len(ranked.rows_K) for ranked in lists.values()), default=0)
+        highest = max((int(ranked.rows_K.max(initial=-1)) for ranked in lists.values()), default=-1)
+        proposals = Proposals.room(tuple(lists), 1, longest, highest + 1)
+        for name, ranked in lists.items():
+            proposals.put(name, ranked.rows_K[None], ranked.scores_K[None])
+        return self.fuse_all(proposals, [weights], num)[0]
 
-        source_E, rank_E = np.nonzero(there_QK)
-        rows_E = np.concatenate([ranked.rows_K for ranked in lists.values()])
-        part_E, scores_E = part_QK[there_QK], scores_QK[there_QK]
-        union_U, place_E = _numbered(rows_E)
-        fused_U = np.bincount(place_E, part_E, len(union_U)).astype(np.float64, copy=False)
-        order_C = np.argsort(-fused_U, kind="stable")[:num]
-        C = len(order_C)
-        place_U = np.full(len(union_U), -1)
-        place_U[order_C] = np.arange(C)
-        place_E = place_U[place_E]
-        kept_E = np.flatnonzero(place_E >= 0)
-        at_E = source_E[kept_E] * C + place_E[kept_E]
-
-        def spread(values_E: NDArray[Any], empty: float, dtype: type) -> dict[str, NDArray[Any]]:
-            out_X: NDArray[Any] = np.full(len(lists) * C, empty, dtype)
-            out_X[at_E] = values_E[kept_E]
-            return dict(zip(lists, out_X.reshape(len(lists), C), strict=True))
-
-        return Candidates(
-            union_U[order_C],
-            fused_U[order_C].astype(np.float32),
-            spread(rank_E + 1, 0, np.int32),
-            spread(scores_E, np.nan, np.float32),
-            spread(part_E, 0.0, np.float32),
-        )
+    def fuse_all(self, proposals: Proposals, weights: Sequence[Mapping[str, float]], num: int) -> list[Candidates]:
+        """One list for each user. weights: of each; a source of weight 0 brings nothing."""
+        names, (Q, B, K) = proposals.names, proposals.rows_QBK.shape
+        shape_QV = np.asarray([self.shapes.get(name, GIVEN_SHAPES.get(name, BY_FLAT_RANK)) for name in names])
+        weight_BQ = np.asarray([[max(of_user.get(name, 0.0), 0.0) for name in names] for of_user in weights])
+        sum_B1 = weight_BQ.sum(1, keepdims=True)
+        weight_BQ = np.divide(weight_BQ, sum_B1, out=np.zeros_like(weight_BQ), where=sum_B1 > 0)
+        C = min(num, int(proposals.length_QB.sum(0).max(initial=0)))
+        rows_BC, scores_BC, length_B = np.empty((B, C), np.int64), np.empty((B, C), np.float32), np.zeros(B, np.int64)
+        ranks_BQC = np.empty((B, Q, C), np.int32)
+        told_BQC, parts_BQC = np.empty((B, Q, C), np.float32), np.empty((B, Q, C), np.float32)
+        lists = (proposals.rows_QBK, proposals.scores_QBK, proposals.length_QB)
+        share_BQV, places_R = weight_BQ[..., None] * shape_QV, scratch.places(proposals.num_rows)
+        said = (ranks_BQC, told_BQC, parts_BQC)
+        pooled(lists, share_BQV, _views_by_rank(K), DEPTH, places_R, (rows_BC, scores_BC, length_B), said)
+        found = []
+        for b, length in enumerate(length_B.tolist()):
+            heard = [(q, name) for q, name in enumerate(names) if weight_BQ[b, q] > 0]
+            ranks = {name: ranks_BQC[b, q, :length] for q, name in heard}
+            scores = {name: told_BQC[b, q, :length] for q, name in heard}
+            parts = {name: parts_BQC[b, q, :length] for q, name in heard}
+            found.append(Candidates(rows_BC[b, :length], scores_BC[b, :length], ranks, scores, parts))
+        return found
 
     def _learned(self, scenario: str, repeats: bool, is_cold: bool) -> Mapping[str, float]:
         if is_cold:
@@ -133,8 +122,8 @@ class Fusion:
 
 def views(scores_K: Float32Array) -> Float32Array:
     """The three views of a list, best first, each from 1 down to 0 or more: float32 [K, VIEWS]."""
-    by_score_1K = _by_score(scores_K[None], np.asarray([len(scores_K)]))
-    return np.concatenate([_views_by_rank(len(scores_K)), by_score_1K]).T
+    by_score_K = _by_score(scores_K) if len(scores_K) else scores_K
+    return np.concatenate([_views_by_rank(len(scores_K)), by_score_K[None]]).T
 
 
 @lru_cache(maxsize=64)
@@ -148,28 +137,8 @@ def _views_by_rank(length: int) -> Float32Array:
     return both_2K
 
 
-def _by_score(scores_QK: Float32Array, length_Q: Int64Array) -> Float32Array:
-    """0-1 between the score at DEPTH and the best of each list, [Q, K]; what stands behind a list says nothing."""
-    if not scores_QK.shape[1]:
-        return np.empty(scores_QK.shape, np.float32)
-    deep_Q = np.clip(length_Q, 1, DEPTH) - 1
-    least_Q1 = scores_QK[np.arange(len(scores_QK)), deep_Q][:, None]
-    known_Q1 = np.where(length_Q[:, None] > 0, least_Q1, 0.0).astype(np.float32)
-    best_Q1 = np.where(length_Q[:, None] > 0, scores_QK[:, :1], 0.0).astype(np.float32)
-    span_Q1 = np.maximum(best_Q1 - known_Q1, np.float32(1e-12))
-    by_score_QK: Float32Array = np.clip((scores_QK - known_Q1) / span_Q1, 0.0, 1.0)
-    return by_score_QK
-
-
-def _numbered(rows_E: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """The different rows, rising, and the place of each row among them: as np.unique. By counting where the rows are small numbers, else by
-    sorting."""
-    if not len(rows_E) or rows_E.max() >= COUNTED_BELOW:
-        union_U, place_E = np.unique(rows_E, return_inverse=True)
-        return union_U, place_E
-    there_R = np.zeros(int(rows_E.max()) + 1, np.bool_)
-    there_R[rows_E] = True
-    union_U = np.flatnonzero(there_R)
-    place_R = np.empty(len(there_R), np.int64)
-    place_R[union_U] = np.arange(len(union_U))
-    return union_U, place_R[rows_E]
+def _by_score(scores_K: Float32Array) -> Float32Array:
+    """0-1 between the score at DEPTH and the best."""
+    least = scores_K[min(len(scores_K), DEPTH) - 1]
+    by_score_K: Float32Array = np.clip((scores_K - least) / max(scores_K[0] - least, np.float32(1e-12)), 0.0, 1.0)
+    return by_score_K

@@ -28,6 +28,7 @@ from app.retrieval.fusion import Fusion
 from app.retrieval.index import VectorIndex
 from app.retrieval.item_view import ItemView
 from app.retrieval.manifest import Manifest
+from app.retrieval.proposals import Proposals, excluded_of
 from app.retrieval.ranker import Method, Order, SlateRanker, weights_are_learned
 from app.retrieval.scenario_table import ScenarioTable
 from app.retrieval.sources import (
@@ -43,7 +44,6 @@ from app.retrieval.sources import (
     TrendingSource,
     TwoTowerSource,
 )
-from app.retrieval.sources.lists import excluded_keys, is_excluded
 from app.retrieval.space import ItemSpace
 from app.retrieval.transfer import Transfer
 from app.scenarios.scenario import Objective, Scenario, Weight
@@ -191,11 +191,9 @@ class Snapshot:
         wanted = {name for of_user in weights for name, weight in of_user.items() if weight > 0}
         towers_2BD = TwoTowerSource(self.runner, table).both(users, space) if for_ranking else None
         user_BD = None if towers_2BD is None else towers_2BD[0]
-        lists = self.find(users, space, table, max(num, CANDIDATES_PER_SOURCE), wanted, allowed_R, excluded, user_BD)
-        found = [
-            self._fused(lists[b], weights[b], num, moment.not_like_XT, space)
-            for b, moment in enumerate(users.moments())
-        ]
+        depth = max(num, CANDIDATES_PER_SOURCE)
+        proposals = self._proposals(users, space, table, depth, wanted, allowed_R, excluded, user_BD)
+        found = self._fused(proposals, weights, num, [moment.not_like_XT for moment in users.moments()], space)
         if towers_2BD is None:
             return found
         return [replace(one, shopper=Shopper(users, b, towers_2BD[:, b])) for b, one in enumerate(found)]
@@ -258,18 +256,24 @@ class Snapshot:
 
     def _fused(
         self,
-        lists: Mapping[str, Ranked],
-        weights: Mapping[str, float],
+        proposals: Proposals,
+        weights: Sequence[Mapping[str, float]],
         num: int,
-        not_like_XT: Float32Array | None,
+        not_like_B: Sequence[Float32Array | None],
         space: ItemSpace,
-    ) -> Candidates:
-        """What is not wanted goes down before the cut."""
+    ) -> list[Candidates]:
+        """What is not wanted, phrases [X, T] of each user, goes down before the cut."""
         query = next((source for source in self._fixed_sources if isinstance(source, QuerySource)), None)
-        if not_like_XT is None or query is None:
-            return self.fusion.fuse(lists, weights, num)
-        everything = self.fusion.fuse(lists, weights, len(space))
-        return everything.rescored(query.unlike(not_like_XT, everything.rows_C, space)).head(num)
+        if query is None or all(phrases_XT is None for phrases_XT in not_like_B):
+            return self.fusion.fuse_all(proposals, weights, num)
+        return [
+            everything.head(num)
+            if phrases_XT is None
+            else everything.rescored(query.unlike(phrases_XT, everything.rows_C, space)).head(num)
+            for everything, phrases_XT in zip(
+                self.fusion.fuse_all(proposals, weights, len(space)), not_like_B, strict=True
+            )
+        ]
 
     def resolve(
         self, scenario: str, asked: Mapping[str, Weight], *, is_cold: bool = False, has_query: bool = False,
@@ -290,23 +294,31 @@ class Snapshot:
     ) -> list[dict[str, Ranked]]:
         """What each source wanted proposes to each user, before fusion: at most num rows. user_BD: vectors of `TwoTowerSource`, where they
         are known."""
+        proposals = self._proposals(users, space, table, num, wanted, allowed_R, excluded, user_BD)
+        return [proposals.of_user(b) for b in range(len(users))]
+
+    def _proposals(
+        self,
+        users: UserBatch,
+        space: ItemSpace,
+        table: ScenarioTable,
+        num: int,
+        wanted: set[str],
+        allowed_R: BoolArray | None = None,
+        excluded: Sequence[Int64Array] | None = None,
+        user_BD: Float32Array | None = None,
+    ) -> Proposals:
         spare = max((len(rows) for rows in excluded), default=0) if excluded else 0
-        left_out = excluded_keys(excluded, len(space)) if excluded and spare else None
-        sources = (TwoTowerSource(self.runner, table), *self._fixed_sources)
-        lists: list[dict[str, Ranked]] = [{} for _ in range(len(users))]
+        left_out = excluded_of(excluded) if excluded and spare else None
+        sources = [s for s in (TwoTowerSource(self.runner, table), *self._fixed_sources) if s.name in wanted]
+        proposals = Proposals.room([source.name for source in sources], len(users), min(num, len(space)), len(space))
         for source in sources:
-            if source.name not in wanted:
-                continue
             if isinstance(source, TwoTowerSource) and user_BD is not None:
-                rows_BK, scores_BK = source.nearest(user_BD, users.scenario_B, space, num + spare, allowed_R)
+                found = source.nearest(user_BD, users.scenario_B, space, num + spare, allowed_R)
             else:
-                rows_BK, scores_BK = source.find(users, space, num + spare, allowed_R)
-            kept_BK = (rows_BK >= 0) & np.isfinite(scores_BK)  # a broken vector costs its item the source, nobody else
-            if left_out is not None:
-                kept_BK &= ~is_excluded(rows_BK, left_out, len(space))
-            for b, kept_K in enumerate(kept_BK):
-                lists[b][source.name] = Ranked(rows_BK[b, kept_K][:num], scores_BK[b, kept_K][:num])
-        return lists
+                found = source.find(users, space, num + spare, allowed_R)
+            proposals.put(source.name, *found, left_out)
+        return proposals
 
     @cached_property
     def _facts_N(self) -> ItemFacts:

@@ -5,8 +5,6 @@ Shapes: B users, K candidates, N trained items, R rows of the space.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from app.retrieval import scratch
@@ -52,15 +50,3 @@ def stack(lists: list[tuple[Int64Array, Float32Array]]) -> Neighbours:
     for b, (rows, scores) in enumerate(lists):
         rows_BK[b, : len(rows)], scores_BK[b, : len(rows)] = rows, scores
     return rows_BK, scores_BK
-
-
-def excluded_keys(excluded: Sequence[Int64Array], num_rows: int) -> Int64Array:
-    """The rows that each user must not be shown, as one rising array for `is_excluded`. num_rows: R."""
-    return np.sort(np.concatenate([b * num_rows + rows for b, rows in enumerate(excluded)]))
-
-
-def is_excluded(rows_BK: Int64Array, keys: Int64Array, num_rows: int) -> BoolArray:
-    """bool [B, K]. keys: of `excluded_keys`, not empty."""
-    key_BK = rows_BK + np.arange(len(rows_BK))[:, None] * num_rows
-    found: BoolArray = keys[np.minimum(np.searchsorted(keys, key_BK), len(keys) - 1)] == key_BK
-    return found

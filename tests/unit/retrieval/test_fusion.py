@@ -6,6 +6,7 @@ import pytest
 from app.retrieval import fusion
 from app.retrieval.candidates import Ranked
 from app.retrieval.fusion import Fusion
+from app.retrieval.proposals import Proposals, excluded_of
 
 
 def ranked(rows: list[int], scores: list[float]) -> Ranked:
@@ -78,18 +79,46 @@ def test_pins_weigh_what_the_strongest_source_does() -> None:
     assert "editorial" not in fusion.resolve("home", {"item_cf": "learned"}, has_pins=True)
 
 
-def test_rows_are_numbered_alike_by_counting_and_by_sorting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_candidate_is_worth_what_its_places_are() -> None:
     draw = np.random.default_rng(3)
     lists = {
         name: Ranked(draw.choice(500, num, replace=False), -np.sort(-draw.random(num).astype(np.float32)))
         for name, num in (("two_tower", 200), ("item_cf", 120), ("popular", 1), ("new", 0))
     }
-    weights = {"two_tower": 1.0, "item_cf": 0.7, "popular": 0.2, "new": 0.1}
-    counted = Fusion().fuse(lists, weights, 150)
-    monkeypatch.setattr(fusion, "COUNTED_BELOW", 0)
-    was_sorted = Fusion().fuse(lists, weights, 150)
-    for name in ("rows_C", "scores_C"):
-        assert np.array_equal(getattr(counted, name), getattr(was_sorted, name))
-    for source in lists:
-        assert np.array_equal(counted.ranks[source], was_sorted.ranks[source])
-        assert np.array_equal(counted.parts[source], was_sorted.parts[source])
+    weights, shapes = {"two_tower": 1.0, "item_cf": 0.7, "popular": 0.2, "new": 0.1}, {"item_cf": (0.5, 0.2, 0.3)}
+    worth_R, part_R = np.zeros(500), {name: np.zeros(500) for name in lists}
+    for name, (rows_K, scores_K) in lists.items():
+        part_R[name][rows_K] = fusion.views(scores_K) @ np.asarray(shapes.get(name, (0.0, 1.0, 0.0)))
+        part_R[name] *= weights[name] / sum(weights.values())
+        worth_R += part_R[name]
+    found = Fusion(shapes=shapes).fuse(lists, weights, 150)
+    np.testing.assert_array_equal(found.rows_C, np.argsort(-worth_R, kind="stable")[:150])
+    np.testing.assert_allclose(found.scores_C, worth_R[found.rows_C], rtol=1e-6)
+    for name, (rows_K, scores_K) in lists.items():
+        np.testing.assert_allclose(found.parts[name], part_R[name][found.rows_C], rtol=1e-5)
+        rank_R, score_R = np.zeros(500), np.full(500, np.nan)
+        rank_R[rows_K], score_R[rows_K] = np.arange(1, len(rows_K) + 1), scores_K
+        np.testing.assert_array_equal(found.ranks[name], rank_R[found.rows_C])
+        np.testing.assert_array_equal(found.scores[name], score_R[found.rows_C].astype(np.float32))
+
+
+def test_users_of_a_batch_are_fused_as_if_each_came_alone() -> None:
+    proposals = Proposals.room(("item_cf", "content"), 2, 3, 10)
+    nan = np.float32(np.nan)
+    proposals.put("item_cf", np.array([[7, 3, 5], [2, 4, -1]]), np.array([[0.9, 0.4, 0.1], [1.0, 0.5, -np.inf]]))
+    proposals.put("content", np.array([[5, 9, -1], [1, 2, 8]]), np.array([[8.0, 2.0, -np.inf], [3.0, nan, 1.0]]))
+    weights = [{"item_cf": 1.0, "content": 1.0}, {"item_cf": 0.0, "content": 1.0}]
+    together = Fusion().fuse_all(proposals, weights, 10)
+    assert together[1].rows_C.tolist() == [1, 8]
+    assert set(together[1].ranks) == {"content"}
+    alone = Fusion().fuse(LISTS, weights[0], 10)
+    np.testing.assert_array_equal(together[0].rows_C, alone.rows_C)
+    np.testing.assert_array_equal(together[0].parts["content"], alone.parts["content"])
+
+
+def test_what_a_user_must_not_see_makes_room_for_what_follows() -> None:
+    proposals = Proposals.room(("item_cf",), 2, 2, 10)
+    excluded = excluded_of([np.array([3, 12]), np.array([], np.int64)])  # the catalogue is ahead of the space by a row
+    proposals.put("item_cf", np.array([[7, 3, 5], [7, 3, 5]]), np.array([[0.9, 0.4, 0.1]] * 2), excluded)
+    assert proposals.of_user(0)["item_cf"].rows_K.tolist() == [7, 5]
+    assert proposals.of_user(1)["item_cf"].rows_K.tolist() == [7, 3]
