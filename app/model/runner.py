@@ -15,7 +15,9 @@ from app.features.items import ItemFeatures
 from app.features.users import PAD, UserBatch
 from app.model import separate
 from app.model.separate import Delta
+from app.model.serving_tower import ServingTower
 from app.model.towers import Towers
+from app.model.user_tower import UserTower
 from app.types import Float32Array, Int64Array
 
 ITEM_CHUNK = 16_384
@@ -26,7 +28,9 @@ class TowerRunner:
         """deltas: scenario -> how its own user tower differs from the shared one, see `separate`."""
         self.towers = towers.eval()
         self.deltas = deltas or {}
-        self._separate = {name: separate.applied(towers.user, delta) for name, delta in self.deltas.items()}
+        self._users: dict[str | None, UserTower] = {None: towers.user}
+        self._users |= {name: separate.applied(towers.user, delta) for name, delta in self.deltas.items()}
+        self._quick = {name: ServingTower(tower) for name, tower in self._users.items() if ServingTower.can(tower)}
 
     @classmethod
     def load(cls, directory: Path) -> TowerRunner:
@@ -72,6 +76,8 @@ class TowerRunner:
 
         own: the scenario whose own user tower shall answer; None: the shared one.
         """
+        if own in self._quick:
+            return self._quick[own].vectors(users, item_BLD, scenario_BD)
         users, item_BLD = _newest(users, item_BLD, self.towers.config.length)
         visible_BL = users.history_BL != PAD
         lengths_B = visible_BL.sum(1)
@@ -79,8 +85,7 @@ class TowerRunner:
         gap_BL[:, 1:] = np.where(visible_BL[:, 1:], users.ages_BL[:, :-1] - users.ages_BL[:, 1:], 0.0)
         newest_B = users.ages_BL[np.arange(len(users)), np.maximum(lengths_B - 1, 0)]
         recency_B = np.where(lengths_B > 0, newest_B, 0.0).astype(np.float32)
-        tower = self.towers.user if own is None else self._separate[own]
-        out_B1D = tower(
+        out_B1D = self._users[own](
             torch.from_numpy(item_BLD),
             torch.from_numpy(users.kinds_BL),
             torch.from_numpy(gap_BL),

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import faiss
 import numpy as np
 
-from app.retrieval.selection import EVERY, best_of_columns, best_of_lines
+from app.retrieval.selection import EVERY, STRIDE, best_of_columns, best_of_lines
 from app.types import BoolArray, Float32Array, Int64Array
 
 EXACT_BELOW = 50_000  # 0.13 ms a query at 10,000 x 64; HNSW pays above (0.45 ms at 100,000)
@@ -82,7 +82,10 @@ class VectorIndex:
         """Every vector, in one product: for a batch faster than FAISS, and without its copy of the vectors."""
         N, step = len(self), max(1, SCAN_SCORES // len(self))
         rows_BK, scores_BK = padded(len(users_BD), K)
-        keys_N, keys_BE = np.empty(N, np.int64), np.empty((min(step, len(users_BD)), min(4 * K, N)), np.int64)
+        keys_N, keys_BE = (
+            np.empty(N, np.int64),
+            np.empty((min(step, len(users_BD)), min(4 * K + 40 * STRIDE, N)), np.int64),
+        )
         for start in range(0, len(users_BD), step):
             at = slice(start, start + step)
             scores_NB = self.vectors_ND @ np.ascontiguousarray(users_BD[at].T, np.float32)

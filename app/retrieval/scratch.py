@@ -9,7 +9,7 @@ import numpy as np
 from app.types import BoolArray, Float32Array, Int32Array, Int64Array
 
 # Sums by row, of the rows that were touched, of which a function counts how many there are. sums_X: zero but while it works; marked_X:
-# likewise, True for what was touched; touched_X: the rows that were, as they came. Whoever adds to them empties them.
+# likewise, True for what was touched; touched_X: the rows that were, as they came, with room for one more. Whoever adds to them empties them.
 Sums = tuple[Float32Array, BoolArray, Int32Array]
 
 _of_thread = threading.local()
@@ -19,7 +19,7 @@ def sums(name: str, size: int) -> Sums:
     """This thread's sums of that name, for `size` rows or more."""
     there: Sums | None = getattr(_of_thread, name, None)
     if there is None or len(there[0]) < size:
-        there = np.zeros(size, np.float32), np.zeros(size, np.bool_), np.empty(size, np.int32)
+        there = np.zeros(size, np.float32), np.zeros(size, np.bool_), np.empty(size + 1, np.int32)
         setattr(_of_thread, name, there)
     return there
 

@@ -12,6 +12,8 @@ from numba import types
 from app.compiled import compiled, reads, writes
 from app.types import Float32Array, Int32Array
 
+WIDTH = 8  # numbers that are worked on at once: rows of whole multiples need no rest one by one
+
 
 @compiled(types.void(reads("i4", 2), reads("f4", 2), reads("f4", 2), reads("f4", 2), writes("f4", 2)))
 def add_vectors(
@@ -39,7 +41,7 @@ def _solve(system_FF: Float32Array, wanted_F: Float32Array) -> None:
             column_F[i] = system_FF[i, k] / system_FF[k, k]
         for i in range(k + 1, F):
             times = system_FF[i, k]
-            for j in range(k + 1, i + 1):
+            for j in range(k + 1, min(F, (i + WIDTH) // WIDTH * WIDTH)):
                 system_FF[i, j] -= times * column_F[j]
         for i in range(k + 1, F):
             system_FF[i, k] = column_F[i]
@@ -58,22 +60,34 @@ def fold_in(
 ) -> None:  # fmt: skip
     """The least-squares user for these events into user_BF, zero before; an event of weight w counts as w of an event. A user without
     events stays zero. See `MatrixFactorisationSource`."""
-    F = len(gram_FF)
-    system_FF = np.empty((F, F), np.float32)
+    F, L = len(gram_FF), rows_BL.shape[1]
+    system_FF, factors_PF, weight_P = (
+        np.empty((F, F), np.float32),
+        np.empty((L + 3, F), np.float32),
+        np.empty(L + 3, np.float32),
+    )
     for b in range(len(rows_BL)):
         events = 0
-        system_FF[:] = gram_FF
-        wanted_F = user_BF[b]
-        for at in range(rows_BL.shape[1]):
+        for at in range(L):
             row, weight = rows_BL[b, at], weight_BL[b, at]
-            if row < 0 or not weight > 0:
-                continue
-            events += 1
-            factor_F = factors_NF[row]
+            if row >= 0 and weight > 0:
+                factors_PF[events], weight_P[events] = factors_NF[row], weight
+                events += 1
+        if not events:
+            continue
+        wanted_F = user_BF[b]
+        for p in range(events):
             for i in range(F):
-                wanted_F[i] += weight * confidence * factor_F[i]
-                scaled = weight * (confidence - np.float32(1.0)) * factor_F[i]
-                for j in range(i + 1):
-                    system_FF[i, j] += scaled * factor_F[j]
-        if events:
-            _solve(system_FF, wanted_F)
+                wanted_F[i] += weight_P[p] * confidence * factors_PF[p, i]
+        factors_PF[events : events + 3], weight_P[events : events + 3] = 0.0, 0.0
+        system_FF[:] = gram_FF
+        for p in range(0, events, 4):
+            f0, f1, f2, f3 = factors_PF[p], factors_PF[p + 1], factors_PF[p + 2], factors_PF[p + 3]
+            w0, w1, w2, w3 = weight_P[p], weight_P[p + 1], weight_P[p + 2], weight_P[p + 3]
+            for i in range(F):
+                a0, a1, a2, a3 = w0 * f0[i], w1 * f1[i], w2 * f2[i], w3 * f3[i]
+                for j in range(F):
+                    system_FF[i, j] += (confidence - np.float32(1.0)) * (
+                        a0 * f0[j] + a1 * f1[j] + a2 * f2[j] + a3 * f3[j]
+                    )
+        _solve(system_FF, wanted_F)

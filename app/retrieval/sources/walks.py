@@ -43,10 +43,9 @@ def _add(sums: Sums, length: int, matrix: Matrix, row: int, weight: float) -> in
     for place in range(indptr[row], indptr[row + 1]):
         column = indices[place]
         sums_X[column] += weight * data[place]
-        if not marked_X[column]:
-            marked_X[column] = True
-            touched_X[length] = column
-            length += 1
+        touched_X[length] = column  # kept only where it is new: a branch would be guessed wrong half the time
+        length += not marked_X[column]
+        marked_X[column] = True
     return length
 
 
