@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
+from app.compiled import compiled, reads, writes
 from app.features.moment import NO_MOMENT, Moment
 from app.types import Float32Array, Int32Array, Int64Array
 
 HISTORY_LENGTH = 100  # events a batch holds; the towers look at the newest part of them (TowerConfig.length)
 PAD = -1
+SECONDS_PER_HOUR = 3_600.0
 
 # Row of each event type in the model's kind embedding; 0 is every type it does not know. Only appended to, never reordered.
 KINDS: Mapping[str, int] = {
@@ -83,19 +86,54 @@ def fold_users(
 
     now: unix seconds per user.
     """
-    shape = (len(histories), length)
-    rows = np.full(shape, PAD, np.int32)
-    kinds = np.zeros(shape, np.int32)
-    ages = np.zeros(shape)
-    for b, history in enumerate(histories):
-        tail = history[-length:]
-        if tail:
-            row, kind, at = (np.asarray(column) for column in zip(*tail, strict=True))
-            last, strongest = collapse_runs(row, kind)
-            rows[b, : len(last)] = row[last]
-            kinds[b, : len(last)] = strongest
-            ages[b, : len(last)] = np.maximum(now[b] - at[last], 0.0) / 3600.0
-    return UserBatch(rows, kinds, ages, profile_BT, np.asarray(scenario_B, np.int64), tuple(moments))
+    tails = [history[-length:] for history in histories]
+    starts_B1 = np.cumsum([0, *map(len, tails)])
+    entries = [entry for tail in tails for entry in tail]
+    row_E, kind_E, at_E = zip(*entries, strict=True) if entries else ((), (), ())
+    return fold_events(
+        np.asarray(row_E, np.int64), np.asarray(kind_E, np.int64), np.asarray(at_E, np.float64), starts_B1, now, profile_BT,
+        scenario_B, length, moments,
+    )  # fmt: skip
+
+
+def fold_events(
+    row_E: Int64Array, kind_E: Int64Array, at_E: NDArray[np.float64], starts_B1: Int64Array, now: Sequence[float],
+    profile_BT: Float32Array, scenario_B: NDArray[np.integer] | Sequence[int], length: int = HISTORY_LENGTH,
+    moments: Sequence[Moment] = (),
+) -> UserBatch:  # fmt: skip
+    """The same of events in columns, user after user: those of user b begin at starts_B1[b]. E events."""
+    shape = (len(starts_B1) - 1, length)
+    rows_BL, kinds_BL, ages_BL = np.full(shape, PAD, np.int32), np.zeros(shape, np.int32), np.zeros(shape)
+    _fold(rows_BL, kinds_BL, ages_BL, row_E, kind_E, at_E, starts_B1, np.asarray(now, np.float64))
+    return UserBatch(rows_BL, kinds_BL, ages_BL, profile_BT, np.asarray(scenario_B, np.int64), tuple(moments))
+
+
+@compiled(
+    types.void(
+        writes("i4", 2),
+        writes("i4", 2),
+        writes("f8", 2),
+        reads("i8"),
+        reads("i8"),
+        reads("f8"),
+        reads("i8"),
+        reads("f8"),
+    )
+)
+def _fold(
+    rows_BL: Int32Array, kinds_BL: Int32Array, ages_BL: NDArray[np.float64], row_E: Int64Array, kind_E: Int64Array,
+    at_E: NDArray[np.float64], starts_B1: Int64Array, now_B: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Runs as `collapse_runs` counts them, of each user's newest events."""
+    for b in range(len(now_B)):
+        place = -1
+        for event in range(max(starts_B1[b], starts_B1[b + 1] - rows_BL.shape[1]), starts_B1[b + 1]):
+            if place < 0 or rows_BL[b, place] != row_E[event]:
+                place += 1
+                rows_BL[b, place] = row_E[event]
+            if STRENGTH[kind_E[event]] >= STRENGTH[kinds_BL[b, place]]:
+                kinds_BL[b, place] = KIND_OF[STRENGTH[kind_E[event]]]
+            ages_BL[b, place] = max(now_B[b] - at_E[event], 0.0) / SECONDS_PER_HOUR
 
 
 def collapse_runs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,13 @@ class Candidates:
 
     def sources_of(self, position: int) -> list[str]:
         return [name for name, rank_C in self.ranks.items() if rank_C[position] > 0]
+
+    def sources_at(self, place_K: Int64Array) -> list[tuple[str, ...]]:
+        """`sources_of` of several."""
+        if not self.ranks:
+            return [()] * len(place_K)
+        ranks_KQ = zip(*(rank_C[place_K].tolist() for rank_C in self.ranks.values()), strict=True)
+        return [tuple(compress(self.ranks, rank_Q)) for rank_Q in ranks_KQ]
 
     def rescored(self, factor_C: Float32Array) -> Candidates:
         """With every score and its parts multiplied, in the new order."""

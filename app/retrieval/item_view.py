@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
+from app.compiled import compiled, reads, writes
 from app.features.ranking import ItemFacts, Items
 from app.retrieval.sources.content import ContentSource
 from app.retrieval.space import ItemSpace
 from app.types import Float32Array, Int64Array
 
-LEAST_SHARE = 1e-7
+LEAST_SHARE = np.float32(1e-7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +32,20 @@ class ItemView(Items):
     counts_N: Int64Array
 
     def vectors(self, rows_C: Int64Array) -> Float32Array:
-        return self.space.take(rows_C.astype(np.int32))
+        return self.space.take(rows_C)
 
     def texts(self, rows_C: Int64Array) -> Float32Array:
         if self.content is None:
             return np.zeros((len(rows_C), 0), np.float32)
+        if not len(self.space.vectors_MD):
+            return self._texts_NP.take(rows_C, 0)
         return self.content.vectors(rows_C, self.space)
+
+    @cached_property
+    def _texts_NP(self) -> Float32Array:
+        """A plain array, although it may be memory-mapped."""
+        assert self.content
+        return np.asarray(self.content.index.vectors_ND)
 
     def words(self, text_T: Float32Array) -> Float32Array:
         if self.content is None:
@@ -43,27 +54,46 @@ class ItemView(Items):
         return words_P
 
     def published(self, rows_C: Int64Array) -> NDArray[np.float64]:
-        return self.space.published_R[rows_C]
+        return self.space.published_R.take(rows_C)
 
     def popularity(self, rows_C: Int64Array, scenario: int) -> tuple[Float32Array, Float32Array, Float32Array]:
-        trained_C = self._trained(rows_C)
-        count_C = np.where(trained_C >= 0, self.counts_N[trained_C], 0).astype(np.float32)
-        count_C[count_C == 0] = np.nan
-        if self.popularity_SN is None:
-            nothing_C = np.full(len(rows_C), np.nan, np.float32)
-            return nothing_C, nothing_C, np.log1p(count_C)
-        row = scenario if scenario < len(self.popularity_SN) else 0
-        share_2C = np.log(
-            np.maximum(np.stack([self.popularity_SN[row, trained_C], self.popularity_SN[0, trained_C]]), LEAST_SHARE)
-        )
-        share_2C[:, np.isnan(count_C)] = np.nan
-        return share_2C[0], share_2C[1], np.log1p(count_C)
+        out_3C = np.full((3, len(rows_C)), np.nan, np.float32)
+        trained_C = self.space.trained_rows(rows_C)
+        _fill_known(out_3C[2], trained_C, self.counts_N)
+        if self.popularity_SN is not None:
+            row = scenario if scenario < len(self.popularity_SN) else 0
+            _fill_shares(out_3C[0], trained_C, self.counts_N, self.popularity_SN[row])
+            _fill_shares(out_3C[1], trained_C, self.counts_N, self.popularity_SN[0])
+        here_C, shop_C, known_C = np.log(out_3C, out=out_3C)
+        return here_C, shop_C, known_C
 
     def intervals(self, rows_C: Int64Array) -> Float32Array:
-        trained_C = self._trained(rows_C)
-        if self.interval_N is None:
-            return np.full(len(rows_C), np.nan, np.float32)
-        return np.where(trained_C >= 0, self.interval_N[trained_C], np.nan).astype(np.float32)
+        out_C = np.full(len(rows_C), np.nan, np.float32)
+        if self.interval_N is not None:
+            _fill_trained(out_C, self.space.trained_rows(rows_C), self.interval_N)
+        return out_C
 
-    def _trained(self, rows_C: Int64Array) -> Int64Array:
-        return self.space.trained_rows(rows_C.astype(np.int32)).astype(np.int64)
+
+@compiled(types.void(writes("f4"), reads("i8"), reads("i8")))
+def _fill_known(known_C: Float32Array, trained_C: Int64Array, counts_N: Int64Array) -> None:
+    """One more than the events that training saw of each, where it saw any."""
+    for c in range(len(trained_C)):
+        row = trained_C[c]
+        if row >= 0 and counts_N[row] > 0:
+            known_C[c] = np.float32(counts_N[row]) + np.float32(1.0)
+
+
+@compiled(types.void(writes("f4"), reads("i8"), reads("i8"), reads("f4")))
+def _fill_shares(share_C: Float32Array, trained_C: Int64Array, counts_N: Int64Array, share_N: Float32Array) -> None:
+    """Where training saw an event of the item."""
+    for c in range(len(trained_C)):
+        row = trained_C[c]
+        if row >= 0 and counts_N[row] > 0:
+            share_C[c] = max(share_N[row], LEAST_SHARE)
+
+
+@compiled(types.void(writes("f4"), reads("i8"), reads("f4")))
+def _fill_trained(out_C: Float32Array, trained_C: Int64Array, value_N: Float32Array) -> None:
+    for c in range(len(trained_C)):
+        if trained_C[c] >= 0:
+            out_C[c] = value_N[trained_C[c]]

@@ -99,7 +99,8 @@ class SlateRanker:
 
 def log_chances(logits_HC: Float32Array) -> Float32Array:
     """Log of p_click, p_cart, p_buy [H, C] from the logits of p_click, p(cart | click), p(buy | click)."""
-    log_HC: Float32Array = -np.logaddexp(np.float32(0.0), -logits_HC)
+    log_HC: Float32Array = np.minimum(logits_HC, np.float32(0.0))
+    log_HC -= np.log1p(np.exp(-np.abs(logits_HC)))  # `logaddexp` takes five times as long
     log_HC[1:] += log_HC[0]
     return log_HC
 

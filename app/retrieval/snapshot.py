@@ -237,6 +237,17 @@ class Snapshot:
         return features_of(found, found.shopper, self.item_view(space), table.row(scenario), at_K)
 
     def item_view(self, space: ItemSpace) -> ItemView:
+        """Made once for a space, as long as no other one is asked about."""
+        held = self._views.get("newest")
+        if held is None or held.space is not space:
+            held = self._views["newest"] = self._item_view(space)
+        return held
+
+    @cached_property
+    def _views(self) -> dict[str, ItemView]:
+        return {}
+
+    def _item_view(self, space: ItemSpace) -> ItemView:
         popular, repeat = self.fitted.get("popular"), self.fitted.get("repeat")
         content = self.source("content")
         return ItemView(
@@ -244,9 +255,9 @@ class Snapshot:
             self.ranker.home,
             space,
             content if isinstance(content, ContentSource) else None,
-            popular.arrays["popularity"] if popular else None,
-            repeat.arrays["interval"] if repeat else None,
-            self.item_counts_N,
+            np.asarray(popular.arrays["popularity"], np.float32) if popular else None,
+            np.asarray(repeat.arrays["interval"], np.float32) if repeat else None,
+            np.asarray(self.item_counts_N, np.int64),
         )
 
     def ranks(self, scenario: Scenario) -> bool:

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.features.ranking.facts import ItemFacts
 from app.features.users import PAD
 from app.retrieval.index import VectorIndex
-from app.types import Float32Array, Int32Array, Int64Array
+from app.types import Float32Array, Int64Array
+
+Integer = TypeVar("Integer", bound=np.integer[Any])
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,17 @@ class ItemSpace:
     def __len__(self) -> int:
         return len(self.index) + len(self.vectors_MD)
 
-    def take(self, rows: Int32Array) -> Float32Array:
+    @cached_property
+    def _trained_ND(self) -> Float32Array:
+        """A plain array, although it may be memory-mapped: numpy takes its time over each piece of a `memmap`."""
+        return np.asarray(self.index.vectors_ND)
+
+    def take(self, rows: NDArray[np.integer]) -> Float32Array:
         """Vectors of rows of any shape, zero for PAD: float32 [..., D]."""
         N = len(self.index)
-        out = self.index.vectors_ND[np.where((rows == PAD) | (rows >= N), 0, rows)]
+        if not rows.size or (rows.min() > PAD and rows.max() < N):
+            return self._trained_ND.take(rows, 0)
+        out = self._trained_ND[np.where((rows == PAD) | (rows >= N), 0, rows)]
         in_delta = rows >= N
         if in_delta.any():
             out[in_delta] = self.vectors_MD[rows[in_delta] - N]
@@ -56,7 +66,7 @@ class ItemSpace:
         current_N[self.trained_M[replaced]] = len(self.index) + replaced
         return current_N
 
-    def trained_rows(self, rows: Int32Array) -> Int32Array:
+    def trained_rows(self, rows: NDArray[Integer]) -> NDArray[Integer]:
         """The trained row behind each row (a replaced item keeps its history), PAD for new items and PAD."""
         N = len(self.index)
         if not len(self.trained_M):

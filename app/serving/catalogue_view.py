@@ -17,6 +17,7 @@ from app.retrieval.columns import Columns
 from app.retrieval.filters import Filter
 from app.types import BoolArray, Int64Array
 
+NOWHERE = -1
 Label = str | tuple[str, ...] | None
 
 
@@ -58,13 +59,24 @@ class CatalogueView:
         row = self.delta_row_of.get(item_id)
         return self.trained_row_of.get(item_id) if row is None else row
 
+    def places(self, item_ids: Iterable[str]) -> list[int]:
+        """The row of each, NOWHERE for an id that has none."""
+        trained, delta = self.trained_row_of.get, self.delta_row_of.get
+        if not self.delta_row_of:
+            return [trained(item_id, NOWHERE) for item_id in item_ids]
+        return [trained(i, NOWHERE) if (row := delta(i)) is None else row for i in item_ids]
+
     def rows(self, item_ids: Iterable[str]) -> Int64Array:
         """Rows of the ids that have one."""
-        return np.asarray([row for row in map(self.row, item_ids) if row is not None], np.int64)
+        return np.asarray([row for row in self.places(item_ids) if row != NOWHERE], np.int64)
 
     def id_at(self, row: int) -> str:
         N = len(self.trained)
         return self.trained_ids[row] if row < N else self.delta_ids[row - N]
+
+    def ids_at(self, rows: Sequence[int]) -> list[str]:
+        N, trained_ids, delta_ids = len(self.trained), self.trained_ids, self.delta_ids
+        return [trained_ids[row] if row < N else delta_ids[row - N] for row in rows]
 
     def item(self, item_id: str) -> Item | None:
         found = self.items([item_id])

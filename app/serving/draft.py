@@ -5,8 +5,9 @@ Shapes: C candidates, R rows of the catalogue view.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress, repeat
 
 import numpy as np
 
@@ -44,9 +45,18 @@ class Pool:
         return replace(self, scores_C=scores_C, marks={**self.marks, rule: mark_C}).take(order_C)
 
     def pick(self, candidate: int) -> Pick:
-        sources = tuple(self.found.sources_of(int(self.place_C[candidate])))
-        rules = tuple(rule for rule, mark_C in self.marks.items() if mark_C[candidate])
-        return Pick(int(self.rows_C[candidate]), float(self.scores_C[candidate]), sources, rules=rules)
+        return self.picks([candidate])[0]
+
+    def picks(self, candidates: Sequence[int]) -> list[Pick]:
+        """In the order given."""
+        at_K = np.asarray(candidates, np.int64)
+        sources = self.found.sources_at(self.place_C[at_K])
+        rules: Iterable[tuple[str, ...]] = repeat(())
+        if self.marks:
+            marked = zip(*(mark_C[at_K].tolist() for mark_C in self.marks.values()), strict=True)
+            rules = (tuple(compress(self.marks, of_rules)) for of_rules in marked)
+        standing = zip(self.rows_C[at_K].tolist(), self.scores_C[at_K].tolist(), sources, rules, strict=False)
+        return [Pick(row, score, brought, 1.0, False, by) for row, score, brought, by in standing]
 
 
 @dataclass(slots=True)

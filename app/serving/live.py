@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -26,8 +26,8 @@ from app.retrieval.snapshot import Snapshot
 from app.retrieval.sources import SOURCE_NAMES
 from app.retrieval.space import ItemSpace
 from app.scenarios.scenario import Scenario
-from app.serving.catalogue_view import CatalogueView
-from app.types import BoolArray, Float32Array
+from app.serving.catalogue_view import NOWHERE, CatalogueView
+from app.types import BoolArray, Float32Array, Int64Array
 
 EMBED_BATCH = 256  # texts encoded before they are shown; doubles while more are waiting
 MAX_EMBED_BATCH = 4_096
@@ -73,6 +73,17 @@ class LiveSnapshot:
         N = len(self.model.space.index)
         return row if row < N or self.model.embedded_M[row - N] else None
 
+    def history_rows(self, item_ids: Iterable[str]) -> Int64Array:
+        """`history_row` of each, NOWHERE where there is none."""
+        row_K = np.asarray(self.catalogue.places(item_ids), np.int64)
+        if self.model is None:
+            return np.full(len(row_K), NOWHERE)
+        N, embedded_M = len(self.model.space.index), self.model.embedded_M
+        if len(self.catalogue.delta_row_of) and (row_K >= N).any():
+            known_M = np.append(embedded_M, False)  # the catalogue may be ahead of the space
+            row_K[(row_K >= N) & ~known_M[np.clip(row_K - N, 0, len(embedded_M))]] = NOWHERE
+        return row_K
+
     def are_cold(self, rows: Sequence[int]) -> list[bool]:
         """Of which the live model has not seen an event."""
         if self.model is None or not rows:
@@ -83,7 +94,7 @@ class LiveSnapshot:
             of_delta = np.append(trained_M, -1)  # the catalogue may be ahead of the space
             trained_K = np.where(row_K < N, row_K, of_delta[np.clip(row_K - N, 0, len(trained_M))])
         cold_K = (trained_K < 0) | (self.model.snapshot.item_counts_N[trained_K] == 0)
-        return [bool(is_cold) for is_cold in cold_K.tolist()]
+        return cold_K.tolist()  # type: ignore[no-any-return]
 
 
 @dataclass(slots=True)

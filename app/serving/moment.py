@@ -6,6 +6,7 @@ import numpy as np
 
 from app.features.moment import Moment
 from app.scenarios.scenario import Pin
+from app.serving.catalogue_view import NOWHERE
 from app.serving.live import LiveSnapshot
 from app.serving.rules import Asked
 
@@ -13,7 +14,10 @@ from app.serving.rules import Asked
 def moment_of(asked: Asked, live: LiveSnapshot, *, with_seen: bool = False) -> Moment:
     """with_seen: and what the shopper was shown of late, where a ranker reads it."""
     seen = asked.state.seen if with_seen and asked.personal else {}
-    rows = {row: times for item_id, times in seen.items() if (row := live.catalogue.row(item_id)) is not None}
+    row_K = np.asarray(live.catalogue.places(seen), np.int64)
+    times_K = np.fromiter(seen.values(), np.float32, len(seen))
+    if NOWHERE in row_K:
+        row_K, times_K = row_K[row_K != NOWHERE], times_K[row_K != NOWHERE]
     trending_rows_K, trending_scores_K = asked.trend.rows(live.catalogue)
     return Moment(
         trending_rows_K=trending_rows_K,
@@ -22,14 +26,16 @@ def moment_of(asked: Asked, live: LiveSnapshot, *, with_seen: bool = False) -> M
         query_T=asked.words.vector_T if asked.words else None,
         not_like_XT=asked.words.not_like_XT if asked.words else None,
         at=asked.now.timestamp(),
-        seen_rows_K=np.asarray([*rows.keys()], np.int64),
-        seen_times_K=np.asarray([*rows.values()], np.float32),
+        seen_rows_K=row_K,
+        seen_times_K=times_K,
         context=asked.request.context,
     )
 
 
 def active_pins(asked: Asked) -> list[Pin]:
     """Those of the scenario that hold now, each item once, by position."""
+    if not asked.scenario.pins:
+        return []
     holding = [
         pin
         for pin in asked.scenario.pins

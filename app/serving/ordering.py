@@ -102,7 +102,7 @@ def _rank(draft: Draft, listed_R: BoolArray) -> None:
     draft.pool = make_pool(draft.ranking)
     for rule in (prefer_fresh, lower_disliked, boost):
         rule(draft)
-    draft.picks = [draft.pool.pick(candidate) for candidate in range(len(draft.pool))]
+    draft.picks = draft.pool.picks(range(len(draft.pool)))
     for source in UNSCORED:
         if draft.num_left:
             rows = retrieve(asked, live, draft.left_R(), asked.scenario, {source: 1.0}, draft.num_left).rows_C

@@ -42,7 +42,9 @@ def order(
     scores_C, method = model.snapshot.ordered(
         candidates, model.space, model.table, scenario.name, scenario.objective, at_K=at_K, price_C=price_C, by=by
     )
-    return np.nan_to_num(scores_C, nan=0.0, posinf=1.0, neginf=0.0).astype(np.float32, copy=False), method
+    if not np.isfinite(scores_C).all():
+        scores_C = np.nan_to_num(scores_C, nan=0.0, posinf=1.0, neginf=0.0)
+    return scores_C.astype(np.float32, copy=False), method
 
 
 def _prices(live: LiveSnapshot, rows_C: Int64Array) -> Float32Array:

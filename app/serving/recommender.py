@@ -46,6 +46,7 @@ MAX_PAGE_ITEMS = 1_000
 CATCH_UP_SECONDS = 10.0  # reading a bulk of changes may take so long; a database that hangs is not waited for
 Args = TypeVarTuple("Args")
 Result = TypeVar("Result")
+NO_FIELDS: Mapping[str, Json] = {}
 RETURNABLE = (*PLAIN_ITEM_FIELDS, *LIST_ITEM_FIELDS, "attributes")
 
 
@@ -332,23 +333,17 @@ def check_size(requests: Sequence[SlateRequest], scenarios: Sequence[Scenario]) 
 
 def make_slate(draft: Draft, degraded: tuple[str, ...]) -> Slate:
     request, live = draft.asked.request, draft.live
-    item_ids = [live.catalogue.id_at(pick.row) for pick in draft.picks]
-    cold = live.are_cold([pick.row for pick in draft.picks])
+    rows = [pick.row for pick in draft.picks]
+    item_ids, cold = live.catalogue.ids_at(rows), live.are_cold(rows)
     shown = fields_of(live, item_ids, request.fields, draft.asked.now)
-    items = tuple(
+    reasons = draft.reasons
+    items = tuple([
         SlateItem(
-            item_id=item_id,
-            position=position,
-            score=round(pick.score, 6),
-            sources=pick.sources,
-            cold=is_cold,
-            explored=pick.is_explored,
-            propensity=pick.propensity,
-            fields=shown.get(item_id, {}),
-            reason=draft.reasons.get(pick.row),
+            item_id, position, round(pick.score, 6), pick.sources, is_cold, pick.is_explored, pick.propensity,
+            shown.get(item_id, NO_FIELDS), reasons.get(pick.row),
         )
         for position, (item_id, pick, is_cold) in enumerate(zip(item_ids, draft.picks, cold, strict=True), start=1)
-    )
+    ])  # fmt: skip
     return Slate(
         recommendation_id=str(ULID()),
         scenario=request.scenario,

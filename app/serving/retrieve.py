@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
-from app.features.users import KINDS, HistoryItem, UserBatch, fold_users
+from app.features.users import KINDS, UserBatch, fold_events
 from app.retrieval.candidates import Candidates
 from app.scenarios.scenario import Scenario
+from app.serving.catalogue_view import NOWHERE
 from app.serving.live import LiveModel, LiveSnapshot
 from app.serving.moment import active_pins, moment_of
 from app.serving.rules import Admission, Asked
-from app.types import BoolArray
+from app.types import BoolArray, Int64Array
 
 MAX_OWN_ROWS = (
     100  # what a shopper excludes beyond this is asked for by itself: every list of a batch must be so much longer
@@ -92,7 +95,7 @@ def retrieve_each(
 
 def weights_of(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> Mapping[str, float]:
     """Of the sources, for this scenario, for whether anything is known of what the shopper did, and for what was asked in words."""
-    is_cold = next(_history(asked, live), None) is None
+    is_cold = not _has_history(asked, live)
     has_query = asked.words is not None and asked.words.vector_T is not None
     return model.snapshot.resolve(
         scenario.name, scenario.sources, is_cold=is_cold, has_query=has_query, has_pins=bool(active_pins(asked))
@@ -105,21 +108,37 @@ def fold(asked: Sequence[Asked], live: LiveSnapshot, model: LiveModel, scenarios
     for b, one in enumerate(asked):
         if one.profile_T is not None:
             profile_BT[b] = one.profile_T
-    histories = [list(_history(one, live)) for one in asked]
     moments = [
         moment_of(one, live, with_seen=model.snapshot.ranks(scenario))
         for one, scenario in zip(asked, scenarios, strict=True)
     ]
     rows, now = [model.table.row(scenario.name) for scenario in scenarios], [one.now.timestamp() for one in asked]
-    return fold_users(histories, now, profile_BT, rows, moments=moments)
+    return fold_events(*_histories(asked, live), now, profile_BT, rows, moments=moments)
 
 
-def _history(asked: Asked, live: LiveSnapshot) -> Iterator[HistoryItem]:
-    """What was done, oldest first, and last what is being looked at now."""
-    if asked.personal:
-        for entry in asked.state.history:
-            if (row := live.history_row(entry.item_id)) is not None:
-                yield HistoryItem(row, KINDS.get(entry.type, 0), entry.occurred_at)
-    for item_id in asked.request.context_items:
-        if (row := live.history_row(item_id)) is not None:
-            yield HistoryItem(row, KINDS["context"], asked.now.timestamp())
+def _histories(
+    asked: Sequence[Asked], live: LiveSnapshot
+) -> tuple[Int64Array, Int64Array, NDArray[np.float64], Int64Array]:
+    """What each did, oldest first, and last what is being looked at now: rows, kinds and times, and where each begins."""
+    item_ids, kinds, at, user = list[str](), list[int](), list[float](), list[int]()
+    for b, one in enumerate(asked):
+        before = len(item_ids)
+        if one.personal and one.state.history:
+            done, names, times, _ = zip(*one.state.history, strict=True)
+            item_ids += done
+            kinds += [KINDS.get(name, 0) for name in names]
+            at += times
+        viewed = one.request.context_items
+        item_ids += viewed
+        kinds += [KINDS["context"]] * len(viewed)
+        at += [one.now.timestamp()] * len(viewed)
+        user += [b] * (len(item_ids) - before)
+    row_E, user_E = live.history_rows(item_ids), np.asarray(user, np.int64)
+    known_E = row_E != NOWHERE
+    starts_B1 = np.searchsorted(user_E[known_E], np.arange(len(asked) + 1))
+    return row_E[known_E], np.asarray(kinds, np.int64)[known_E], np.asarray(at, np.float64)[known_E], starts_B1
+
+
+def _has_history(asked: Asked, live: LiveSnapshot) -> bool:
+    done = (entry.item_id for entry in asked.state.history) if asked.personal else ()
+    return any(live.history_row(item_id) is not None for item_id in chain(done, asked.request.context_items))

@@ -16,7 +16,7 @@ from app.errors import Invalid
 from app.feedback.state import UserState
 from app.retrieval.filters import Filter, parse_filter
 from app.scenarios.scenario import Scenario
-from app.serving.catalogue_view import CatalogueView
+from app.serving.catalogue_view import NOWHERE, CatalogueView
 from app.serving.queries import AskedWords
 from app.serving.slate import RuleReport, SlateRequest
 from app.serving.trends import NO_TREND, Trend
@@ -25,6 +25,7 @@ from app.types import BoolArray, Float32Array, Int64Array, Json
 SECONDS_PER_DAY = 86_400.0
 SEEN = "seen"
 FADED = 0.05  # of a count: impressions fade from the moment they were made, so three just now are 2.99…
+NO_ROWS: Int64Array = np.empty(0, np.int64)
 NUM_EXAMPLES = 5  # of the items that a rule dropped or moved
 
 
@@ -88,10 +89,13 @@ class Gate:
         own: list[Int64Array] = []
         lifted: tuple[str, ...] = ()
         for rule, item_ids in _exclusions(asked):
-            rows = np.unique(view.rows(item_ids))
-            own.append(rows[allowed_R[rows]])
-            allowed_R[own[-1]] = False
-            reports.append(report_drops(rule, own[-1], asked, view))
+            rows = _rising(item_ids, view)
+            if len(rows):
+                own.append(rows[allowed_R[rows]])
+                allowed_R[own[-1]] = False
+                reports.append(report_drops(rule, own[-1], asked, view))
+            else:
+                reports.append(RuleReport(rule))
         seen = _seen_rows(asked, view)
         seen = seen[allowed_R[seen]]
         if len(seen) == np.count_nonzero(allowed_R) > 0:  # a slate of what was seen is better than none
@@ -100,7 +104,7 @@ class Gate:
             own.append(seen)
             allowed_R[seen] = False
             reports.append(report_drops(SEEN, seen, asked, view))
-        return Admission(allowed_R, tuple(reports), base, np.concatenate(own), lifted)
+        return Admission(allowed_R, tuple(reports), base, np.concatenate(own) if own else NO_ROWS, lifted)
 
     def _base(self, asked: Asked) -> Base:
         words = asked.words.filter if asked.words else None
@@ -190,5 +194,13 @@ def _seen_rows(asked: Asked, view: CatalogueView) -> Int64Array:
     """What was shown to this shopper too often without a click."""
     enough = asked.scenario.exclude.seen_impressions
     if enough <= 0 or not asked.personal:
-        return np.empty(0, np.int64)
-    return np.unique(view.rows(item_id for item_id, times in asked.state.seen.items() if times >= enough - FADED))
+        return NO_ROWS
+    enough -= FADED
+    return _rising([item_id for item_id, times in asked.state.seen.items() if times >= enough], view)
+
+
+def _rising(item_ids: Iterable[str], view: CatalogueView) -> Int64Array:
+    """Rows of the ids that have one, each once."""
+    rows = set(view.places(item_ids))
+    rows.discard(NOWHERE)
+    return np.asarray(sorted(rows), np.int64) if rows else NO_ROWS

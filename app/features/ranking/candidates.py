@@ -1,31 +1,41 @@
 """The features of one request's candidates, filled group by group into one matrix.
 
-NaN stands for "nobody knows" and becomes the average at the ranker's door. No loop over candidates: a request pays for some
-hundred small array operations. Shapes: F features, C candidates, Q sources, L history, H newest of it, D dim, P text dim, S scenarios.
+NaN stands for "nobody knows" and becomes the average at the ranker's door. What goes by candidate is compiled (`loops`), likeness is a
+product of matrices. Shapes: F features, C candidates, Q sources, L history, H newest of it, D dim, P text dim, S scenarios.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.features.moment import Moment
 from app.features.ranking.facts import ItemFacts
+from app.features.ranking.loops import (
+    BY_RANK,
+    fill_days,
+    fill_prices,
+    fill_recent,
+    fill_repeats,
+    fill_same,
+    fill_share,
+    fill_source,
+)
 from app.features.ranking.names import FEATURES, ROW, SOURCES
 from app.features.ranking.shopper import Past, Shopper
 from app.types import Float32Array, Int32Array, Int64Array
 
 RECENT = 8  # newest items of the history that a candidate is held against one by one
-DEPTH = 60  # a source's score at this rank is 0, that of its first candidate 1
-LEAST_SPREAD = 0.25  # of a shopper's log prices
-FRESH_DAYS, MAX_DAYS = 30.0, 3_650.0
-HOURS_PER_DAY, SECONDS_PER_DAY = 24.0, 86_400.0
-MAX_RANK = 1_023
-BY_RANK = np.r_[0.0, 1.0 / np.log2(1.0 + np.arange(1, MAX_RANK + 1))].astype(np.float32)
-LEAST_FUSED = 1e-4
+SECONDS_PER_DAY = 86_400.0
+LEAST_FUSED, LEAST_WEIGHT = 1e-4, 1e-6
 MOBILE, DESKTOP = ("mobile", "phone", "smartphone", "ios", "android", "app"), ("desktop", "web", "pc", "laptop")
+# First rows of groups that are filled together.
+TOWERS, TEXTS, PRICES, AGE, REPEATS = (ROW[name] for name in ("tower", "text of last", "price", "fresh", "times had"))
 
 
 class Found(Protocol):
@@ -59,7 +69,7 @@ class Items(Protocol):
     def words(self, text_T: Float32Array) -> Float32Array:
         """An encoded query in the space of `texts`: [P]."""
 
-    def published(self, rows_C: Int64Array) -> np.ndarray:
+    def published(self, rows_C: Int64Array) -> NDArray[np.float64]:
         """Unix seconds [C]; -inf where unknown."""
 
     def popularity(self, rows_C: Int64Array, scenario: int) -> tuple[Float32Array, Float32Array, Float32Array]:
@@ -74,150 +84,109 @@ def features_of(
     found: Found, shopper: Shopper, items: Items, scenario: int, at_K: Int64Array | None = None
 ) -> Float32Array:
     """float32 [F, C], or [F, K] of the candidates at these places. scenario: row of the scenario table."""
-    places = slice(None) if at_K is None else at_K
-    rows_C = found.rows_C[places]
-    out_FC = np.zeros((len(FEATURES), len(rows_C)), np.float32)
+    place_K = _all_places(len(found.rows_C)) if at_K is None else at_K
+    rows_K = found.rows_C if at_K is None else found.rows_C[at_K]
+    out_FK = np.zeros((len(FEATURES), len(rows_K)), np.float32)
     past, moment = shopper.past(), shopper.moment
-    _of_sources(out_FC, found, places)
-    _of_towers(out_FC, rows_C, shopper, past, items)
-    _of_texts(out_FC, rows_C, past, moment, items)
-    _of_tastes(out_FC, rows_C, past, items.facts)
-    _of_age(out_FC, rows_C, moment, items)
-    popular_C, in_shop_C, known_C = items.popularity(rows_C, scenario)
-    out_FC[ROW["popular here"]], out_FC[ROW["popular in shop"]], out_FC[ROW["known"]] = popular_C, in_shop_C, known_C
-    _of_repeats(out_FC, rows_C, past, moment, items)
-    _of_request(out_FC, past, moment, items.home)
-    return out_FC
+    _of_sources(out_FK, found, place_K)
+    _of_likeness(out_FK, rows_K, shopper, past, moment, items)
+    _of_tastes(out_FK, rows_K, past, items.facts)
+    _of_age(out_FK, rows_K, moment, items)
+    popular_K, in_shop_K, known_K = items.popularity(rows_K, scenario)
+    out_FK[ROW["popular here"]], out_FK[ROW["popular in shop"]], out_FK[ROW["known"]] = popular_K, in_shop_K, known_K
+    fill_repeats(
+        out_FK[REPEATS : REPEATS + 4], rows_K, items.intervals(rows_K), past.rows_L, past.ages_L, moment.seen_rows_K,
+        moment.seen_times_K,
+    )  # fmt: skip
+    _of_request(out_FK, past, moment, items.home)
+    return out_FK
 
 
-def _of_sources(out_FC: Float32Array, found: Found, places: slice | Int64Array) -> None:
-    """Rank and score of each source; scores are held against the whole list, whichever places are asked for."""
-    Q = len(SOURCES)
-    rank_QC = np.zeros((Q, len(found.rows_C)), np.int32)
-    score_QC = np.zeros(rank_QC.shape, np.float32)
+@lru_cache(maxsize=16)
+def _all_places(num: int) -> Int64Array:
+    places_C = np.arange(num)
+    places_C.flags.writeable = False
+    return places_C
+
+
+def _of_sources(out_FK: Float32Array, found: Found, place_K: Int64Array) -> None:
+    Q, sources_K = len(SOURCES), out_FK[ROW["sources"]]
     for q, name in enumerate(SOURCES):
         if name in found.ranks:
-            rank_QC[q], score_QC[q] = found.ranks[name], found.scores[name]
-    brought_QC = rank_QC > 0
-    top_Q1 = np.where(brought_QC, score_QC, -np.inf).max(1, keepdims=True, initial=-np.inf)
-    least_Q1 = np.where(brought_QC & (rank_QC <= DEPTH), score_QC, np.inf).min(1, keepdims=True, initial=np.inf)
-    rank_QC, score_QC, brought_QC = rank_QC[:, places], score_QC[:, places], brought_QC[:, places]
-    span_Q1 = np.maximum(np.where(np.isfinite(top_Q1), top_Q1 - least_Q1, 1.0), 1e-9)
-    least_Q1 = np.where(np.isfinite(least_Q1), least_Q1, 0.0)
-    out_FC[:Q] = BY_RANK[np.minimum(rank_QC, MAX_RANK)]
-    by_score_QC = np.minimum(np.maximum((score_QC - least_Q1) / span_Q1, 0.0), 1.0)
-    out_FC[Q : 2 * Q] = np.where(brought_QC, by_score_QC, 0.0)
-    fused_C = found.scores_C[places]
-    out_FC[ROW["fused"]] = fused_C
-    out_FC[ROW["log fused"]] = np.log(np.maximum(fused_C, LEAST_FUSED))
-    out_FC[ROW["sources"]] = brought_QC.sum(0)
+            fill_source(out_FK[q], out_FK[Q + q], sources_K, found.ranks[name], found.scores[name], place_K, BY_RANK)
+    fused_K, log_fused_K = out_FK[ROW["fused"]], out_FK[ROW["log fused"]]
+    found.scores_C.take(place_K, out=fused_K, mode="clip")
+    np.log(np.maximum(fused_K, LEAST_FUSED, out=log_fused_K), out=log_fused_K)
 
 
-def _of_towers(out_FC: Float32Array, rows_C: Int64Array, shopper: Shopper, past: Past, items: Items) -> None:
-    vectors_CD = items.vectors(rows_C)
-    recent_HD = items.vectors(past.newest(RECENT))
-    towers_2D = shopper.towers_2D
-    asked_XD = recent_HD if towers_2D is None else np.concatenate([towers_2D, recent_HD])
-    alike_XC = asked_XD @ vectors_CD.T
-    if towers_2D is not None:
-        out_FC[ROW["tower"]], out_FC[ROW["pooled tower"]] = alike_XC[0], alike_XC[1]
-        alike_XC = alike_XC[2:]
-    else:
-        out_FC[ROW["tower"]] = out_FC[ROW["pooled tower"]] = np.nan
-    out_FC[ROW["tower of last"]] = alike_XC[-1] if len(alike_XC) else np.nan
-    out_FC[ROW["tower of recent"]] = alike_XC.max(0) if len(alike_XC) else np.nan
+def _of_likeness(
+    out_FK: Float32Array, rows_K: Int64Array, shopper: Shopper, past: Past, moment: Moment, items: Items
+) -> None:
+    """To what the towers make of the shopper, to the newest of their past, and to the words asked for."""
+    recent_H = past.newest(RECENT)
+    rows_X = np.concatenate([recent_H, rows_K])
+    _of_towers(out_FK[TOWERS : TOWERS + 4], items.vectors(rows_X), len(recent_H), shopper.towers_2D)
+    words_P = None if moment.query_T is None else items.words(moment.query_T)
+    out_FK[ROW["words"]] = float(words_P is not None)
+    _of_texts(out_FK[TEXTS : TEXTS + 4], items.texts(rows_X), past.weight_L[-RECENT:], words_P)
 
 
-def _of_texts(out_FC: Float32Array, rows_C: Int64Array, past: Past, moment: Moment, items: Items) -> None:
-    texts_CP = items.texts(rows_C)
-    recent = past.newest(RECENT)
-    weight_H = past.weight_L[-RECENT:]
-    asked_XP = items.texts(recent)
-    if len(recent):
-        mean_P = weight_H @ asked_XP / max(float(weight_H.sum()), 1e-6)
-        asked_XP = np.concatenate([asked_XP, mean_P[None]])
-    if moment.query_T is not None:
-        asked_XP = np.concatenate([asked_XP, items.words(moment.query_T)[None]])
-        out_FC[ROW["words"]] = 1.0
-    alike_XC = asked_XP @ texts_CP.T
-    out_FC[ROW["text of query"]] = alike_XC[-1] if moment.query_T is not None else np.nan
-    H = len(recent)
-    out_FC[ROW["text of last"]] = alike_XC[H - 1] if H else np.nan
-    out_FC[ROW["text of recent"]] = alike_XC[:H].max(0) if H else np.nan
-    out_FC[ROW["text of history"]] = alike_XC[H] if H else np.nan
+def _of_towers(out_4K: Float32Array, vectors_XD: Float32Array, H: int, towers_2D: Float32Array | None) -> None:
+    """vectors_XD: of the newest of the past and, behind them, of the candidates."""
+    asked_XD = vectors_XD[:H] if towers_2D is None else np.concatenate([vectors_XD[:H], towers_2D])
+    alike_KX = _alike(vectors_XD[H:], asked_XD)
+    out_4K[:2] = np.nan if towers_2D is None else alike_KX[:, H:].T
+    fill_recent(out_4K[2:], alike_KX, H)
 
 
-def _of_tastes(out_FC: Float32Array, rows_C: Int64Array, past: Past, facts: ItemFacts) -> None:
+def _of_texts(
+    out_4K: Float32Array, texts_XP: Float32Array, weight_H: Float32Array, words_P: Float32Array | None
+) -> None:
+    """Rows as in `_of_towers`. weight_H: of the newest in their mean."""
+    H = len(weight_H)
+    mean_P = weight_H @ texts_XP[:H] / max(float(weight_H.sum()), LEAST_WEIGHT)
+    asked = [texts_XP[:H], mean_P[None]] if words_P is None else [texts_XP[:H], mean_P[None], words_P[None]]
+    alike_KX = _alike(texts_XP[H:], np.concatenate(asked))
+    fill_recent(out_4K, alike_KX, H)
+    out_4K[2] = alike_KX[:, H] if H else np.nan
+    out_4K[3] = alike_KX[:, H + 1] if words_P is not None else np.nan
+
+
+def _alike(vectors_KD: Float32Array, asked_XD: Float32Array) -> Float32Array:
+    """[K, X]. With the few on the right, as they lie here: in any other layout BLAS takes up to twice the time."""
+    alike_KX: Float32Array = vectors_KD @ np.ascontiguousarray(asked_XD.T)
+    return alike_KX
+
+
+def _of_tastes(out_FK: Float32Array, rows_K: Int64Array, past: Past, facts: ItemFacts) -> None:
     """Price against the shopper's habit, and their shares of category, department and brand."""
-    price_C = facts.log_price_R[rows_C]
-    out_FC[ROW["price"]] = price_C
-    prices_L = facts.log_price_R[past.rows_L]
-    weight_L = np.where(np.isnan(prices_L), 0.0, past.weight_L)
-    total = float(weight_L.sum())
-    if total > 0:
-        prices_L = np.where(np.isnan(prices_L), 0.0, prices_L)
-        habit = float(weight_L @ prices_L) / total
-        spread = max(float(np.sqrt(weight_L @ (prices_L - habit) ** 2 / total)), LEAST_SPREAD)
-        out_FC[ROW["above habit"]] = (price_C - habit) / spread
-        out_FC[ROW["from habit"]] = np.abs(out_FC[ROW["above habit"]])
-    else:
-        out_FC[ROW["above habit"]] = out_FC[ROW["from habit"]] = np.nan
+    fill_prices(out_FK[PRICES : PRICES + 3], rows_K, facts.log_price_R, past.rows_L, past.weight_L)
     for name, codes_R in (
         ("category", facts.category_R), ("department", facts.department_R), ("brand", facts.brand_R)
     ):  # fmt: skip
-        codes_C, codes_L = codes_R[rows_C], codes_R[past.rows_L]
-        weight_V = np.bincount(codes_L, past.weight_L, int(codes_C.max(initial=0)) + 1)
-        weight_V[0] = 0.0
-        out_FC[ROW[f"{name} share"]] = weight_V[codes_C] / max(float(past.weight_L.sum()), 1e-6)
+        fill_share(out_FK[ROW[f"{name} share"]], rows_K, codes_R, past.rows_L, past.weight_L)
         if name != "department" and len(past):
-            last = int(codes_L[-1])
-            out_FC[ROW[f"{name} of last"]] = (codes_C == last) & (last > 0)
+            fill_same(out_FK[ROW[f"{name} of last"]], rows_K, codes_R, int(past.rows_L[-1]))
 
 
-def _of_age(out_FC: Float32Array, rows_C: Int64Array, moment: Moment, items: Items) -> None:
+def _of_age(out_FK: Float32Array, rows_K: Int64Array, moment: Moment, items: Items) -> None:
+    fresh_K, age_K = out_2K = out_FK[AGE : AGE + 2]
     if moment.at is None:
-        out_FC[ROW["fresh"]] = out_FC[ROW["age"]] = np.nan
+        out_2K[:] = np.nan
         return
-    days_C = (moment.at - items.published(rows_C)) / SECONDS_PER_DAY
-    days_C = np.where(np.isfinite(days_C), np.minimum(np.maximum(days_C, 0.0), MAX_DAYS), np.nan)
-    out_FC[ROW["fresh"]] = np.exp(-days_C / FRESH_DAYS)
-    out_FC[ROW["age"]] = np.log1p(days_C)
+    fill_days(out_2K, items.published(rows_K), moment.at)
+    np.exp(fresh_K, out=fresh_K)
+    np.log(age_K, out=age_K)
 
 
-def _of_repeats(out_FC: Float32Array, rows_C: Int64Array, past: Past, moment: Moment, items: Items) -> None:
-    """What the shopper had of it before, when it is due again, and how often they were shown it without an act."""
-    if len(past):
-        order = np.argsort(past.rows_L, kind="stable")
-        rows = past.rows_L[order]
-        last = np.flatnonzero(np.append(rows[1:] != rows[:-1], True))  # of each item the newest event
-        had, newest, times = rows[last], past.ages_L[order[last]], np.diff(last, prepend=-1)
-        place_C = np.minimum(np.searchsorted(had, rows_C), len(had) - 1)
-        mine = np.flatnonzero(had[place_C] == rows_C)
-        if len(mine):
-            place = place_C[mine]
-            days = newest[place] / HOURS_PER_DAY
-            out_FC[ROW["times had"], mine] = np.log1p(times[place])
-            out_FC[ROW["since had"], mine] = 1.0 / (1.0 + days)
-            interval = items.intervals(rows_C[mine])
-            due = np.minimum((days + 0.05) / np.where(np.isnan(interval), np.inf, np.maximum(interval, 0.05)), 2.0)
-            out_FC[ROW["due"], mine] = due
-    if len(moment.seen_rows_K):
-        order = np.argsort(moment.seen_rows_K, kind="stable")
-        seen = moment.seen_rows_K[order]
-        place_C = np.minimum(np.searchsorted(seen, rows_C), len(seen) - 1)
-        out_FC[ROW["shown"]] = np.where(
-            seen[place_C] == rows_C, np.log1p(np.maximum(moment.seen_times_K[order][place_C], 0.0)), 0.0
-        )
-
-
-def _of_request(out_FC: Float32Array, past: Past, moment: Moment, home: str) -> None:
+def _of_request(out_FK: Float32Array, past: Past, moment: Moment, home: str) -> None:
     """The same for every candidate."""
-    out_FC[ROW["history"]] = np.log1p(len(past))
-    out_FC[ROW["idle"]] = np.log1p(past.ages_L[-1]) if len(past) else np.nan
+    out_FK[ROW["history"]] = math.log1p(len(past))
+    out_FK[ROW["idle"]] = math.log1p(past.ages_L[-1]) if len(past) else np.nan
     if moment.at is not None:
-        turn = 2 * np.pi * (moment.at % SECONDS_PER_DAY) / SECONDS_PER_DAY
-        out_FC[ROW["hour sine"]], out_FC[ROW["hour cosine"]] = np.sin(turn), np.cos(turn)
+        turn = 2 * math.pi * (moment.at % SECONDS_PER_DAY) / SECONDS_PER_DAY
+        out_FK[ROW["hour sine"]], out_FK[ROW["hour cosine"]] = math.sin(turn), math.cos(turn)
     device, country = (str(moment.context.get(name) or "").strip().lower() for name in ("device", "country"))
-    out_FC[ROW["mobile"]], out_FC[ROW["desktop"]] = float(device in MOBILE), float(device in DESKTOP)
-    out_FC[ROW["home country"]] = float(country != "" and country == home)
-    out_FC[ROW["other country"]] = float(country not in ("", home))
+    out_FK[ROW["mobile"]], out_FK[ROW["desktop"]] = float(device in MOBILE), float(device in DESKTOP)
+    out_FK[ROW["home country"]] = float(country != "" and country == home)
+    out_FK[ROW["other country"]] = float(country not in ("", home))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +39,11 @@ class Shopper:
 
     def past(self) -> Past:
         """Without the padding."""
-        num = int(np.count_nonzero(self.users.history_BL[self.place] != PAD))
+        row_L = self.users.history_BL[self.place]
+        num = int(np.count_nonzero(row_L != PAD))
         kinds_L = self.users.kinds_BL[self.place, :num]
-        weight_L = DECAY ** np.arange(num - 1, -1, -1, dtype=np.float32) * LIKING[kinds_L]
-        return Past(self.users.history_BL[self.place, :num], kinds_L, self.users.ages_BL[self.place, :num], weight_L)
+        weight_L = _fading(num) * LIKING[kinds_L]
+        return Past(row_L[:num], kinds_L, self.users.ages_BL[self.place, :num], weight_L)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,3 +61,11 @@ class Past:
     def newest(self, num: int) -> Int64Array:
         """Rows, the newest last."""
         return self.rows_L[-num:].astype(np.int64)
+
+
+@lru_cache(maxsize=128)
+def _fading(num: int) -> Float32Array:
+    """Weights of that many events by recency alone, oldest first."""
+    weight_L: Float32Array = DECAY ** np.arange(num - 1, -1, -1, dtype=np.float32)
+    weight_L.flags.writeable = False
+    return weight_L

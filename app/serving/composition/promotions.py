@@ -77,5 +77,4 @@ def spread(kept: list[Pick], brought: list[Pick], match_R: BoolArray, share: flo
 def from_pool(draft: Draft, wanted_R: BoolArray, num: int) -> Iterator[Pick]:
     """The best candidates among these rows."""
     if draft.pool is not None and len(draft.pool):
-        for candidate in np.flatnonzero(wanted_R[draft.pool.rows_C])[:num].tolist():
-            yield draft.pool.pick(candidate)
+        yield from draft.pool.picks(np.flatnonzero(wanted_R[draft.pool.rows_C])[:num].tolist())

@@ -34,20 +34,20 @@ def select(draft: Draft) -> None:
     if pool is None or not len(pool):
         return
     wanted = min(draft.num_open + num_spare(draft), len(pool))
-    worth_C, terms = _terms(draft, pool, wanted)
+    terms, weight = _terms(draft, pool, wanted)
     under = None
     if limits_of(scenario.caps):
         pinned = [pick.row for pick in draft.pins.values()]
         under = OpenUnderCaps(scenario.caps, draft.live.catalogue, pool.rows_C, pinned)
     chosen = list(range(wanted))
     if terms or under is not None:
-        chosen = choose(worth_C, wanted, [*terms.values()], under)
+        chosen = choose(weight * relevance(pool.scores_C), wanted, [*terms.values()], under)
         _report(draft, chosen, terms, under)
-    draft.picks = [pool.pick(candidate) for candidate in chosen]
+    draft.picks = pool.picks(chosen)
 
 
-def _terms(draft: Draft, pool: Pool, num: int) -> tuple[Float32Array, dict[str, Term]]:
-    """Relevance by its weight, float32 [C], and what stands against it. A scenario without any of it pays for none."""
+def _terms(draft: Draft, pool: Pool, num: int) -> tuple[dict[str, Term], np.float32]:
+    """What stands against relevance, and the weight of relevance. A scenario without any of it pays for none."""
     scenario, model = draft.asked.scenario, draft.live.model
     diversity = scenario.diversity if draft.asked.request.diversity is None else draft.asked.request.diversity
     terms: dict[str, Term] = {}
@@ -57,7 +57,7 @@ def _terms(draft: Draft, pool: Pool, num: int) -> tuple[Float32Array, dict[str, 
     if diversity > 0 and model is not None:
         vectors_CV = likeness_vectors(model.snapshot, model.space, pool.rows_C)
         terms["diversity"] = Spread(vectors_CV, num, diversity * (1 - calibration))
-    return np.float32((1 - diversity) * (1 - calibration)) * relevance(pool.scores_C), terms
+    return terms, np.float32((1 - diversity) * (1 - calibration))
 
 
 def choose(worth_C: Float32Array, num: int, terms: Sequence[Term], under: OpenUnderCaps | None = None) -> list[int]:
