@@ -12,8 +12,6 @@ from numba import types
 from app.compiled import compiled, reads, writes
 from app.types import Float32Array, Int32Array
 
-WIDTH = 8  # numbers that are worked on at once: rows of whole multiples need no rest one by one
-
 
 @compiled(types.void(reads("i4", 2), reads("f4", 2), reads("f4", 2), reads("f4", 2), writes("f4", 2)))
 def add_vectors(
@@ -31,26 +29,29 @@ def add_vectors(
                 out_BD[b, d] += weight * vector_D[d]
 
 
-@compiled(types.void(writes("f4", 2), writes("f4")))
-def _solve(system_FF: Float32Array, wanted_F: Float32Array) -> None:
-    """Of a symmetric system of which only the lower half is read, in place, the solution in wanted_F: L D L^T, by columns."""
+@compiled(types.void(writes("f4", 2), writes("f4", 2), writes("f4")))
+def _solve(system_FF: Float32Array, upper_FF: Float32Array, wanted_F: Float32Array) -> None:
+    """Of a symmetric system, overwritten, the solution in wanted_F: L D L^T. upper_FF: overwritten with the columns of L as lines.
+
+    Whole lines are worked on, zeros included: that is faster than what is left of them, because it is a round number.
+    """
     F = len(wanted_F)
-    column_F = np.empty(F, np.float32)
     for k in range(F):
+        upper_F, inverse = upper_FF[k], np.float32(1.0) / system_FF[k, k]
+        for i in range(F):
+            upper_F[i] = system_FF[k, i] * inverse if i > k else np.float32(0.0)
         for i in range(k + 1, F):
-            column_F[i] = system_FF[i, k] / system_FF[k, k]
-        for i in range(k + 1, F):
-            times = system_FF[i, k]
-            for j in range(k + 1, min(F, (i + WIDTH) // WIDTH * WIDTH)):
-                system_FF[i, j] -= times * column_F[j]
-        for i in range(k + 1, F):
-            system_FF[i, k] = column_F[i]
-            wanted_F[i] -= column_F[i] * wanted_F[k]
-    for k in range(F):
-        wanted_F[k] /= system_FF[k, k]
+            times = system_FF[k, i]
+            for j in range(F):
+                system_FF[i, j] -= times * upper_F[j]
+        known = wanted_F[k]
+        for i in range(F):
+            wanted_F[i] -= upper_F[i] * known
     for k in range(F - 1, -1, -1):
-        for j in range(k):
-            wanted_F[j] -= system_FF[k, j] * wanted_F[k]
+        known = wanted_F[k] / system_FF[k, k]
+        for i in range(k + 1, F):
+            known -= upper_FF[k, i] * wanted_F[i]
+        wanted_F[k] = known
 
 
 @compiled(types.void(reads("i4", 2), reads("f4", 2), reads("f4", 2), reads("f4", 2), types.float32, writes("f4", 2)))
@@ -66,6 +67,7 @@ def fold_in(
         np.empty((L + 3, F), np.float32),
         np.empty(L + 3, np.float32),
     )
+    upper_FF = np.empty((F, F), np.float32)
     for b in range(len(rows_BL)):
         events = 0
         for at in range(L):
@@ -90,4 +92,4 @@ def fold_in(
                     system_FF[i, j] += (confidence - np.float32(1.0)) * (
                         a0 * f0[j] + a1 * f1[j] + a2 * f2[j] + a3 * f3[j]
                     )
-        _solve(system_FF, wanted_F)
+        _solve(system_FF, upper_FF, wanted_F)
