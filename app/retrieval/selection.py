@@ -11,7 +11,7 @@ from app.compiled import compiled, reads, writes
 from app.types import BoolArray, Float32Array, Int64Array
 
 STRIDE = 16  # of the sample by which is guessed how high the highest are
-SHORT, LONG = 24, 4096  # keys that are not worth parting; that are better sorted by comparing
+SHORT, LONG = 24, 1024  # keys that are not worth parting; that are better sorted by comparing
 INFINITY = 0x7F800000  # bits of a float32
 NO_KEY, HIGHEST_BIT = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 EVERY = np.empty(0, np.bool_)  # a mask that keeps everything, for functions that cannot be given None

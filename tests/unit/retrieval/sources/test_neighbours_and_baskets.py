@@ -1,5 +1,7 @@
 """user_cf and complements against brute force. Shapes: N items, U shoppers."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -58,6 +60,21 @@ def test_user_cf_honours_the_filter_and_follows_replaced_items() -> None:
     scores = found(user_cf(), user(5), at, without(3, 7))  # 5 stands for item 3 now
     assert set(scores) == {1, 4, 5}
     assert found(user_cf(), user(6), at) == {}  # a new item leaves no trace among neighbours
+
+
+def test_threads_do_not_disturb_one_another() -> None:
+    """The compiled loops run without the interpreter's lock, in memory that each thread keeps for itself."""
+    draw = np.random.default_rng(5)
+    chosen = sparse.random_array((400, N), density=0.6, rng=draw, dtype=np.float32).tocsr()
+    arrays = {
+        **csr_arrays("postings", sparse.csr_array(chosen.T)), **csr_arrays("chosen", chosen), "counts": np.ones(N, np.float32),
+    }  # fmt: skip
+    parameters = {"neighbours": 50, "decay": 0.9, "rarity": 0.0, "norm": 0.5, "damping": 0.0, "half_life_days": FOREVER}
+    source = UserCfSource(Fitted(parameters, arrays))
+    asked = [user(*draw.permutation(N)[:3].tolist()) for _ in range(200)]
+    alone = [found(source, one, space()) for one in asked]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda one: found(source, one, space()), asked)) == alone
 
 
 def complements(decay: float = 0.5, half_life_days: float = FOREVER) -> ComplementsSource:
