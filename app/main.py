@@ -30,6 +30,7 @@ from app.api.routes import (
     users,
 )
 from app.api.services import Services
+from app.api.shortcut import ShortcutMiddleware
 from app.errors import Unavailable
 from app.observability.logs import configure_logging
 from app.settings import Settings, load_settings
@@ -75,6 +76,7 @@ def create_app(
         app.include_router(module.router)
     install_docs(app)
     install_fault_handlers(app)
+    app.add_middleware(ShortcutMiddleware, routes=[route for module in ROUTERS for route in module.router.routes])
     app.add_middleware(RawPathMiddleware)
     app.add_middleware(EdgeMiddleware)
     return app

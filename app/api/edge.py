@@ -3,7 +3,9 @@ GET without a body, and no exception ever leaves as anything but a problem docum
 
 from __future__ import annotations
 
+import logging
 import re
+import secrets
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -11,15 +13,16 @@ from typing import Any
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from ulid import ULID
 
 from app.api.problems import HttpProblem, internal_error
 from app.observability import metrics
+from app.observability.logs import REQUEST_ID
 
 SANE_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 CLIENT_GONE = 499  # in logs and metrics only; nobody is there to read it
 UNMATCHED = "unmatched"
-log = structlog.stdlib.get_logger("duoscene.http")
+LOGGER = "duoscene.http"
+log, lines = structlog.stdlib.get_logger(LOGGER), logging.getLogger(LOGGER)
 HARDENED = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -46,11 +49,12 @@ class EdgeMiddleware:
             scope = {**scope, "method": "GET"}
         sender = _Sender(send, request_id_of(scope), has_body=method != "HEAD", is_api=is_api(scope))
         started = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=sender.request_id.decode()):
-            try:
-                await self._answer(scope, receive, sender)
-            finally:
-                _record(scope, method, sender.status, time.perf_counter() - started)
+        told = REQUEST_ID.set(sender.request_id)
+        try:
+            await self._answer(scope, receive, sender)
+        finally:
+            _record(scope, method, sender.status, time.perf_counter() - started)
+            REQUEST_ID.reset(told)
 
     async def _answer(self, scope: Scope, receive: Receive, sender: _Sender) -> None:
         try:
@@ -97,7 +101,7 @@ def request_id_of(scope: Scope) -> bytes:
         if name == b"x-request-id" and SANE_REQUEST_ID.fullmatch(value):
             given: bytes = value
             return given
-    return str(ULID()).encode()
+    return secrets.token_hex(16).encode()
 
 
 def is_api(scope: Scope) -> bool:
@@ -115,5 +119,6 @@ def _record(scope: Scope, method: str, status: int, seconds: float) -> None:
     route = route_of(scope)
     known_method = method if method.isalpha() and len(method) <= 7 else "OTHER"
     metrics.record_request(known_method, route, status, seconds)
-    write = log.debug if route in PROBES and status < 500 else log.info
-    write("request", method=known_method, route=route, status=status, duration_ms=round(seconds * 1000, 2))
+    level = logging.DEBUG if route in PROBES and status < 500 else logging.INFO
+    if lines.isEnabledFor(level):
+        log.log(level, "request", method=known_method, route=route, status=status, duration_ms=round(seconds * 1000, 2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -19,10 +19,14 @@ CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
 
 def install_fault_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(HttpProblem, on_problem)
-    app.add_exception_handler(DuosceneError, on_duoscene_error)
-    app.add_exception_handler(RequestValidationError, on_validation_error)
-    app.add_exception_handler(HTTPException, on_framework_error)
+    for kind, handler in FAULTS.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def answer_to(request: Request, error: Exception) -> Response:
+    """For an error of a kind that stands in FAULTS. Raises it again where it is a fault of ours."""
+    handler = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
+    return await handler(request, error)
 
 
 async def on_problem(_: Request, error: Exception) -> Response:
@@ -56,6 +60,14 @@ async def on_framework_error(request: Request, error: Exception) -> Response:
         return internal_error().response()
     code = CODES.get(error.status_code, "bad_request")
     return HttpProblem(error.status_code, code, str(error.detail)).response()
+
+
+FAULTS: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    HttpProblem: on_problem,
+    DuosceneError: on_duoscene_error,
+    RequestValidationError: on_validation_error,
+    HTTPException: on_framework_error,
+}
 
 
 def _allowed_methods(request: Request) -> Sequence[str]:

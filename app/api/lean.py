@@ -23,15 +23,19 @@ class LeanRoute(APIRoute):
     Response, under dependencies that take the request alone. Every other route of the router works as ever."""
 
     def get_route_handler(self) -> Any:
+        return self.lean_handler() or super().get_route_handler()
+
+    def lean_handler(self) -> Handler | None:
+        """None where the endpoint takes more than that."""
         checks = self._checks()
         of_query = self.dependant.query_params
         if checks is None or takes_more(self.dependant) or len(of_query) > 1:
-            return super().get_route_handler()
+            return None
         if not of_query:
             return handler(self.endpoint, checks)
         model = of_query[0].field_info.annotation
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return super().get_route_handler()
+            return None
         return handler(self.endpoint, checks, of_query[0].name, model)
 
     def _checks(self) -> list[Check] | None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextvars import ContextVar
 from typing import Literal
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+REQUEST_ID: ContextVar[bytes] = ContextVar("request id")  # of the request that is being answered; ASCII
 LogFormat = Literal["json", "console"]
 QUIET = {
     "faiss.loader": logging.WARNING,
@@ -27,6 +29,7 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     """Once per process, at start. The standard library's loggers (uvicorn's, SQLAlchemy's) take the same way."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -60,6 +63,12 @@ def _renderers(log_format: LogFormat) -> list[Processor]:
     # the default traceback prints local variables, and bodies and keys are among them
     plain = structlog.dev.plain_traceback
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+
+def _add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    if (request_id := REQUEST_ID.get(None)) is not None:
+        event["request_id"] = request_id.decode()
+    return event
 
 
 def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:

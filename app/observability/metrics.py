@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cache
+from typing import TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
 MEDIA_TYPE: str = CONTENT_TYPE_LATEST
+M = TypeVar("M", Counter, Histogram)
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _REQUESTS = Counter("duoscene_requests", "HTTP requests answered", ["method", "route", "status"])
@@ -29,9 +32,15 @@ _MODEL = Gauge(
 _served_version: str | None = None
 
 
+@cache
+def labelled(metric: M, *values: object) -> M:
+    """The library finds it by a lock and a new tuple of texts, each time."""
+    return metric.labels(*values)
+
+
 def record_request(method: str, route: str, status: int, seconds: float) -> None:
-    _REQUESTS.labels(method, route, status).inc()
-    _SECONDS.labels(method, route).observe(seconds)
+    labelled(_REQUESTS, method, route, status).inc()
+    labelled(_SECONDS, method, route).observe(seconds)
 
 
 def record_events(*, accepted: int, duplicates: int, rejected: int) -> None:
@@ -41,7 +50,7 @@ def record_events(*, accepted: int, duplicates: int, rejected: int) -> None:
 
 
 def record_slate(scenario: str, version: str | None, fallbacks: Iterable[str], degraded: Iterable[str]) -> None:
-    _SLATES.labels(scenario).inc()
+    labelled(_SLATES, scenario).inc()
     for step in fallbacks:
         _FALLBACKS.labels(scenario, step).inc()
     for dependency in degraded:

@@ -111,11 +111,11 @@ class Lists:
 
     def first_cursor(self, slate: Slate, request: SlateRequest, shown: Sequence[str], caller: str) -> str:
         """shown: by the slate, and by those beside it on its page."""
-        return self._cursor(Continuation(slate.recommendation_id, 1, 0, request, tuple(shown)), caller)
+        return self._cursor(Continuation(slate.recommendation_id, 1, self._now(), request, tuple(shown)), caller)
 
     def next_cursor(self, of: Continuation, shown: Sequence[str], caller: str) -> str:
         """Behind the slate of `of`. shown: () where the page store has it."""
-        return self._cursor(replace(of, page=of.page + 1, shown=tuple(shown)), caller)
+        return self._cursor(replace(of, page=of.page + 1, issued_at=self._now(), shown=tuple(shown)), caller)
 
     def open(self, cursor: str, caller: str) -> Continuation:
         """Raises Invalid("bad_cursor"), Gone("cursor_expired")."""
@@ -156,8 +156,10 @@ class Lists:
         return (made if is_ours else stands), True
 
     def _cursor(self, continuation: Continuation, caller: str) -> str:
-        now = int(self._clock().timestamp())
-        return self._seal.seal(folded(dump(replace(continuation, issued_at=now))), caller)
+        return self._seal.seal(folded(dump(continuation)), caller)
+
+    def _now(self) -> int:
+        return int(self._clock().timestamp())
 
 
 def bare(kept: KeptSlate) -> KeptSlate:

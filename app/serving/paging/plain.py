@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import orjson
 
 T = TypeVar("T")
+AS_IT_IS = frozenset((str, int, float, bool, type(None)))
 
 
 def dump(value: object) -> bytes:
@@ -32,15 +33,18 @@ def load(kind: type[T], data: bytes) -> T:
 
 
 def _plain(value: object) -> Any:
-    if value is None or isinstance(value, str | int | float):
+    if type(value) in AS_IT_IS:
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        given = ((name, getattr(value, name), default) for name, default in _fields(type(value)))
-        return {name: _plain(part) for name, part, default in given if part is not default and part != default}
+        return {
+            name: part if type(part) in AS_IT_IS else _plain(part)
+            for name, default in _fields(type(value))
+            if (part := getattr(value, name)) is not default and part != default
+        }
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):
-        return [_plain(part) for part in value]
+        return value if AS_IT_IS.issuperset(map(type, value)) else [_plain(part) for part in value]
     if isinstance(value, Mapping):
         return dict(value)
     return value

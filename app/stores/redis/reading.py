@@ -128,7 +128,11 @@ def held_of(part: Sequence[Any]) -> Held:
     )
 
 
-def to_figures(flat: Sequence[bytes]) -> dict[str, float]:
-    """flat: member, score, member, score … Scores have up to 17 digits, which orjson reads ten times as fast as `float` does."""
-    scores = orjson.loads(b"[%b]" % b",".join(flat[1::2]))
-    return dict(zip(map(bytes.decode, flat[::2]), map(float, scores), strict=True))
+def to_figures(flat: bytes) -> dict[str, float]:
+    """flat: member, score, member, score …, separated by NUL. Scores have up to 17 digits, which orjson reads ten times as fast as
+    `float` does."""
+    if not flat:
+        return {}
+    given = flat.decode().split("\0")
+    scores = orjson.loads(f"[{','.join(given[1::2])}]")
+    return dict(zip(given[::2], map(float, scores), strict=True))

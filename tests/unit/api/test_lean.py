@@ -1,4 +1,4 @@
-"""A lean route answers as FastAPI's own does."""
+"""A lean route answers as FastAPI's own does, also by the short way."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from app.api.lean import LeanRoute
 from app.api.parameters import ItemId, refuse_repeated
 from app.api.problems import HttpProblem
 from app.api.schemas.recommendations import RecommendQuery, SimilarQuery
+from app.api.shortcut import ShortcutMiddleware, short_routes
 
 
 async def refuse_bots(request: Request) -> None:
@@ -25,7 +26,17 @@ async def refuse_bots(request: Request) -> None:
         raise HttpProblem(403, "missing_scope", "not for bots")
 
 
-def app_of(route_class: type[APIRoute]) -> FastAPI:
+def app_of(route_class: type[APIRoute], *, short: bool = False) -> FastAPI:
+    router = app_router(route_class)
+    app = FastAPI(title="t", version="1")
+    app.include_router(router)
+    install_fault_handlers(app)
+    if short:
+        app.add_middleware(ShortcutMiddleware, routes=router.routes)
+    return app
+
+
+def app_router(route_class: type[APIRoute]) -> APIRouter:
     router = APIRouter(route_class=route_class, dependencies=[Depends(refuse_bots)])
 
     @router.get("/slate", summary="A slate")
@@ -44,13 +55,11 @@ def app_of(route_class: type[APIRoute]) -> FastAPI:
     async def plain(request: Request) -> Response:
         return Response(await request.body())
 
-    app = FastAPI(title="t", version="1")
-    app.include_router(router)
-    install_fault_handlers(app)
-    return app
+    return router
 
 
 LEAN, PLAIN = TestClient(app_of(LeanRoute)), TestClient(app_of(APIRoute))
+SHORT = TestClient(app_of(LeanRoute, short=True))
 NAMES = (
     "scenario",
     "user_id",
@@ -76,14 +85,22 @@ VALUES = VALUES.filter(lambda text: text.isprintable() or text == "a\x00b")
 )
 def test_every_query_is_answered_alike(pairs: list[tuple[str, str]], path: str) -> None:
     url = f"{path}?{urlencode(pairs)}"
-    ours, theirs = LEAN.get(url), PLAIN.get(url)
-    assert (ours.status_code, ours.json()) == (theirs.status_code, theirs.json())
+    lean, short, theirs = (client.get(url) for client in (LEAN, SHORT, PLAIN))
+    assert (lean.status_code, lean.json()) == (theirs.status_code, theirs.json())
+    assert (short.status_code, short.json()) == (theirs.status_code, theirs.json())
 
 
 def test_checks_come_before_the_query() -> None:
-    answers = [client.get("/slate?n=x", headers={"user-agent": "bot"}) for client in (LEAN, PLAIN)]
-    assert [answer.status_code for answer in answers] == [403, 403]
-    assert LEAN.post("/plain", content=b"abc").content == b"abc"
+    answers = [client.get("/slate?n=x", headers={"user-agent": "bot"}) for client in (LEAN, SHORT, PLAIN)]
+    assert [answer.status_code for answer in answers] == [403, 403, 403]
+    assert [client.post("/plain", content=b"abc").content for client in (LEAN, SHORT)] == [b"abc", b"abc"]
+
+
+def test_the_short_way_is_for_whole_paths_and_their_methods() -> None:
+    ways = {path: route.path for (_, path), (route, _) in short_routes(app_router(LeanRoute).routes).items()}
+    assert ways == {path: path for path in ("/slate", "/strict", "/plain")}
+    answers = [client.delete("/slate") for client in (SHORT, PLAIN)]
+    assert [(answer.status_code, answer.headers["allow"]) for answer in answers] == [(405, "GET, HEAD")] * 2
 
 
 def test_the_document_is_the_same() -> None:
