@@ -45,7 +45,9 @@ class ServingTower:
         longest = int((users.history_BL >= 0).sum(1).max(initial=0))
         last_BD, normed_BPD = np.empty((B, D), np.float32), np.zeros((B, min(longest, length) + 1, D), np.float32)
         mean_BWD, bucket_B = np.zeros((B, W, D), np.float32), np.empty(B, np.int64)
-        events = (users.history_BL, users.kinds_BL, users.ages_BL, item_BLD)
+        history_BL, kinds_BL = (np.ascontiguousarray(a, np.int32) for a in (users.history_BL, users.kinds_BL))
+        ages_BL, item_BLD = np.ascontiguousarray(users.ages_BL, np.float64), np.ascontiguousarray(item_BLD, np.float32)
+        events = (history_BL, kinds_BL, ages_BL, item_BLD)
         norm = self._norm if self._block is None else self._block.norm1
         read(
             events, (self._start_1D, self._kind, self._gap), norm, self._decay_W, length, (last_BD, normed_BPD, mean_BWD, bucket_B)
@@ -110,7 +112,7 @@ class _BlockArrays:
         query_BHX = (normed_BPD[np.arange(B), at_B] @ self._query.T + self._query_bias).reshape(B, H, X)
         asked_HBD = query_BHX.transpose(1, 0, 2) @ self._key_HXD * np.float32(X**-0.5)
         share_BHP = np.ascontiguousarray((normed_BPD @ asked_HBD.transpose(1, 2, 0)).transpose(0, 2, 1))
-        attend(share_BHP, users.history_BL, self._distance, length)
+        attend(share_BHP, np.ascontiguousarray(users.history_BL, np.int32), self._distance, length)
         attended_BHD = share_BHP @ normed_BPD
         value_HBX = attended_BHD.transpose(1, 0, 2) @ self._value_HXD.transpose(0, 2, 1)
         value_BD = value_HBX.transpose(1, 0, 2).reshape(B, D) + self._value_bias

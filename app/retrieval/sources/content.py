@@ -27,7 +27,8 @@ class ContentSource:
 
     def __init__(self, fitted: Fitted, exact: bool = False) -> None:
         """exact: see `VectorIndex`."""
-        self.index = VectorIndex(fitted.arrays["vectors"], exact, fitted.graphs.get("vectors"))
+        vectors_NP: Float32Array = np.ascontiguousarray(fitted.arrays["vectors"], np.float32)
+        self.index = VectorIndex(vectors_NP, exact, fitted.graphs.get("vectors"))
         self._mean_T: Float32Array = np.asarray(fitted.arrays["mean"])
         self._projection_TP: Float32Array = np.asarray(fitted.arrays["projection"])
         self._decay = fitted.number("decay")
@@ -52,10 +53,11 @@ class ContentSource:
         return vectors_CP
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
-        delta_MP = np.asarray(space.of_delta.get(self.name, self.index.vectors_ND[:0]), np.float32)
+        delta_MP = np.ascontiguousarray(space.of_delta.get(self.name, self.index.vectors_ND[:0]), np.float32)
         wanted_BP = np.zeros((len(users), self.index.vectors_ND.shape[1]), np.float32)
         weight_BL = recency_weights(users, self._decay)
-        add_vectors(users.history_BL, weight_BL, self.index.vectors_ND, delta_MP, wanted_BP)
+        rows_BL = np.ascontiguousarray(users.history_BL, np.int32)
+        add_vectors(rows_BL, weight_BL, self.index.vectors_ND, delta_MP, wanted_BP)
         return self.nearest(wanted_BP, space, num, allowed_R)
 
     def nearest(self, wanted_BP: Float32Array, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
