@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any, cast
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -19,6 +21,7 @@ from app.errors import BadSettings, Invalid, Unavailable
 CONNECT_SECONDS = 3.0
 POOL_WAIT_SECONDS = 3.0
 STATEMENT_SECONDS = 30.0
+FRESH_SECONDS = 1.0  # a connection that came back so lately is alive unless its socket says otherwise
 SILENCE_SECONDS = 5.0  # the server ends a statement by itself; one that is silent for so much longer is gone
 # sqlstates: connection lost, out of connections or disk or memory, shut down or cancelled, wrong login, read-only standby,
 # no such database, database closed to connections
@@ -60,12 +63,11 @@ def create_engine(
         "statement_timeout": str(round(statement_seconds * 1000)),
         "timezone": "UTC",
     }
-    return create_async_engine(
+    engine = create_async_engine(
         async_url(database_url),
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_timeout=POOL_WAIT_SECONDS,
-        pool_pre_ping=True,  # 0.1 ms on a socket; without it the first callers after a database restart fail
         pool_recycle=1800,
         hide_parameters=True,  # they are profile texts and ids, and errors are logged
         connect_args={
@@ -74,6 +76,26 @@ def create_engine(
             "server_settings": settings,
         },
     )  # fmt: skip
+    event.listen(engine.sync_engine, "checkin", note_return)
+    event.listen(engine.sync_engine, "checkout", check_alive)
+    return engine
+
+
+def note_return(connection: Any, record: Any) -> None:
+    record.info["returned_at"] = time.monotonic()
+
+
+def check_alive(connection: Any, record: Any, proxy: Any) -> None:
+    """Otherwise the first callers after a database restart fail. The pool's own ping is three round trips before every transaction, but
+    a server that goes away closes the socket, and the driver has noticed."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError("the database closed the connection")
+    now = time.monotonic()
+    if now - record.info.get("returned_at", now) > FRESH_SECONDS:
+        try:
+            connection.ping()
+        except Exception as error:
+            raise DisconnectionError("the connection is dead") from error
 
 
 @contextlib.asynccontextmanager
@@ -82,6 +104,15 @@ async def begin(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     with lost_database_is_unavailable():
         async with engine.begin() as connection:
             yield connection
+
+
+@contextlib.asynccontextmanager
+async def driver_of(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """A connection as the driver's own: every statement is one round trip and a transaction of its own."""
+    with lost_database_is_unavailable():
+        async with engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            yield cast("asyncpg.Connection[Any]", raw.driver_connection)
 
 
 @contextlib.contextmanager

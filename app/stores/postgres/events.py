@@ -5,57 +5,42 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    DateTime,
-    Double,
-    Integer,
-    Row,
-    Select,
-    Text,
-    bindparam,
-    delete,
-    func,
-    insert,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.exc import DBAPIError
+import asyncpg
+from sqlalchemy import BigInteger, Row, Select, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.types import TypeEngine
 
 from app.feedback.event import Event
 from app.feedback.state import UnappliedGroup
-from app.stores.postgres.engine import begin, sqlstate
+from app.stores.postgres.engine import begin, driver_of
 from app.stores.postgres.showings import read_dismissed, read_exposures, read_seen
 from app.stores.postgres.tables import events, unapplied_groups
 
-DEADLOCK = "40P01"
 MAX_DEADLOCKS = 3
 MAX_GROUPS = 1_000
-FIELDS: dict[str, TypeEngine[Any]] = {
-    "event_id": Text(), "type": Text(), "item_id": Text(), "user_id": Text(), "session_id": Text(), "scenario": Text(),
-    "recommendation_id": Text(), "position": Integer(), "value": Double(), "quantity": Double(), "currency": Text(),
-    "order_id": Text(), "occurred_at": DateTime(timezone=True), "context": Text(),
+FIELDS = {
+    "event_id": "text", "type": "text", "item_id": "text", "user_id": "text", "session_id": "text", "scenario": "text",
+    "recommendation_id": "text", "position": "int", "value": "float8", "quantity": "float8", "currency": "text",
+    "order_id": "text", "occurred_at": "timestamptz", "context": "text",
 }  # fmt: skip
 COLUMNS = tuple(events.c[name] for name in FIELDS)
 NAMES = ", ".join(FIELDS)
+ARRAYS = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(FIELDS.values(), 1))
+GROUP = f"${len(FIELDS) + 1}::text"
 # One round trip and one commit for a group of any size. Stubs are made for what nobody described yet; they do not move the
 # catalogue revision, because a stub is nothing that could be recommended.
-APPEND = text(f"""
+APPEND = f"""
     WITH given AS (
-        SELECT * FROM unnest({", ".join(":" + name for name in FIELDS)}) WITH ORDINALITY AS given ({NAMES}, place)
+        SELECT * FROM unnest({ARRAYS}) WITH ORDINALITY AS given ({NAMES}, place)
     ), fresh AS (
         INSERT INTO events ({NAMES})
         SELECT {NAMES.replace("context", "context::jsonb")} FROM given ORDER BY place
         ON CONFLICT (event_id) DO NOTHING RETURNING seq, event_id, item_id, user_id
     ), noted AS (
         INSERT INTO unapplied_groups AS g (group_id, first_seq, last_seq)
-        SELECT :group_id, min(seq), max(seq) FROM fresh WHERE CAST(:group_id AS text) IS NOT NULL HAVING count(*) > 0
+        SELECT {GROUP}, min(seq), max(seq) FROM fresh WHERE {GROUP} IS NOT NULL HAVING count(*) > 0
         ON CONFLICT (group_id) DO UPDATE SET last_seq = greatest(g.last_seq, excluded.last_seq), written_at = now()
     ), new_items AS (
         INSERT INTO items (item_id)
@@ -68,9 +53,10 @@ APPEND = text(f"""
         ORDER BY user_id ON CONFLICT DO NOTHING
     )
     SELECT event_id FROM fresh
-""").bindparams(  # noqa: S608 - our own names
-    bindparam("group_id", type_=Text()), *(bindparam(name, type_=ARRAY(kind)) for name, kind in FIELDS.items())
-)
+"""  # noqa: S608 - our own names
+
+
+values_of = attrgetter(*FIELDS)
 
 
 class HourCounts(NamedTuple):
@@ -87,18 +73,17 @@ class PostgresEvents:
     async def append(self, given: Sequence[Event], *, group_id: str | None = None) -> set[str]:
         if not given:
             return set()
-        arrays = to_arrays(given) | {"group_id": group_id}
+        values = [*to_arrays(given), group_id]
         for _ in range(MAX_DEADLOCKS):
             try:
-                return await self._append(arrays)
-            except DBAPIError as error:  # two groups met the same ids in opposite order; the other one goes on
-                if sqlstate(error) != DEADLOCK:
-                    raise
-        return await self._append(arrays)
+                return await self._append(values)
+            except asyncpg.DeadlockDetectedError:  # two groups met the same ids in opposite order; the other one goes on
+                continue
+        return await self._append(values)
 
-    async def _append(self, arrays: dict[str, Any]) -> set[str]:
-        async with begin(self._engine) as connection:
-            return set((await connection.execute(APPEND, arrays)).scalars())
+    async def _append(self, values: Sequence[Any]) -> set[str]:
+        async with driver_of(self._engine) as driver:
+            return {row[0] for row in await driver.fetch(APPEND, *values)}
 
     async def applied(self, group_ids: Sequence[str], *, older_than: timedelta | None = None) -> None:
         done = delete(unapplied_groups).where(unapplied_groups.c.group_id.in_(group_ids))
@@ -223,10 +208,10 @@ def last_purchases(whose: Any, since: datetime) -> Select[str, datetime]:
     )
 
 
-def to_arrays(given: Sequence[Event]) -> dict[str, list[Any]]:
-    arrays: dict[str, list[Any]] = {name: [getattr(event, name) for event in given] for name in FIELDS}
-    arrays["context"] = [json.dumps(dict(context)) if context else None for context in arrays["context"]]
-    return arrays
+def to_arrays(given: Sequence[Event]) -> list[tuple[Any, ...]]:
+    """One for each of FIELDS."""
+    *others, contexts = zip(*map(values_of, given), strict=True)
+    return [*others, tuple(json.dumps(dict(context)) if context else None for context in contexts)]
 
 
 def to_event(row: Row[Any]) -> Event:
