@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.api.json_body import BULK_LIMIT, MalformedJson, parse_json, read_body
 from app.api.problems import FieldError, Loc, unprocessable
@@ -47,8 +49,15 @@ def check_count(rows: Sequence[Any], loc: Loc) -> None:
         raise unprocessable([FieldError(loc, "too_many", detail)])
 
 
+@functools.cache
+def adapter_of(model: type[Row]) -> TypeAdapter[list[Row]]:
+    return TypeAdapter(list[model])  # type: ignore[valid-type]
+
+
 def validate_rows(model: type[Row], rows: Sequence[Any]) -> tuple[list[tuple[int, Row]], list[RejectedRow]]:
     """Good rows with their index, and the rejected ones."""
+    with contextlib.suppress(ValidationError):  # most lists are good, and as a whole they take half the time
+        return list(enumerate(adapter_of(model).validate_python(rows))), []
     good: list[tuple[int, Row]] = []
     rejected: list[RejectedRow] = []
     for index, value in enumerate(rows):

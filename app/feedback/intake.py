@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from app.errors import DuosceneError, Unavailable
@@ -138,8 +138,7 @@ class FeedbackIntake:
         live state: its user is rebuilt.
         """
         try:
-            fresh = [event for event in events if event.event_id in kept.new_ids]
-            is_live = await self._live.apply(fresh)
+            is_live = await self._live.apply(fresh(events, kept.new_ids))
             repeated = {(event.user_id, event.session_id) for event in events if event.event_id not in kept.new_ids}
             for user_id, session_id in repeated:
                 is_live &= await self._live.forget(user_id=user_id, session_id=session_id)
@@ -152,6 +151,14 @@ class FeedbackIntake:
             left -= mine
             if not submit.new_ids.done():
                 submit.new_ids.set_result(mine)
+
+
+def fresh(events: Sequence[Event], new_ids: Collection[str]) -> Sequence[Event]:
+    """The new ones, of an id that comes twice the first, as it is in the store."""
+    if len(new_ids) == len(events):
+        return events
+    firsts = {event.event_id: event for event in reversed(events)}
+    return [event for event in events if event.event_id in new_ids and firsts[event.event_id] is event]
 
 
 def fail(group: list[Submit], error: Exception) -> None:

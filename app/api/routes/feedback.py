@@ -13,6 +13,7 @@ from starlette.responses import Response
 from app.api.auth import services_of
 from app.api.bulk import ndjson_schema
 from app.api.json_body import BULK_LIMIT, JSON, NDJSON, expect_media_type, read_json
+from app.api.lean import LeanRoute
 from app.api.operation import STORE_ERRORS, operation
 from app.api.parameters import EventId
 from app.api.problems import FieldError, unprocessable
@@ -22,10 +23,11 @@ from app.api.schemas.feedback import EventBody, EventList, FeedbackResult, Rejec
 from app.api.validation import field_errors
 from app.errors import NotFound
 from app.feedback.event import API_EVENT_TYPES, Event
+from app.ids import new_ulids
 from app.observability import metrics
 from app.types import utc_now
 
-router = APIRouter(prefix="/v1/feedback", tags=["feedback"])
+router = APIRouter(prefix="/v1/feedback", tags=["feedback"], route_class=LeanRoute)
 FEEDBACK_BODIES = {JSON: (EventBody, EventList), NDJSON: ndjson_schema(EventBody)}
 
 
@@ -88,16 +90,16 @@ def events_of(value: Any, types: Collection[str], now: datetime) -> tuple[list[E
     fault = body.check(types, now)
     if fault is not None:
         raise unprocessable([fault])
-    return [body.to_event(now)], []
+    return [body.to_event(now, *new_ulids(1))], []
 
 
 def good_events(rows: Sequence[Any], types: Collection[str], now: datetime) -> tuple[list[Event], list[RejectedRow]]:
     bodies, rejected = validate_rows(EventBody, rows)
     events: list[Event] = []
-    for index, body in bodies:
+    for (index, body), new_id in zip(bodies, new_ulids(len(bodies)), strict=True):
         fault = body.check(types, now)
         if fault is None:
-            events.append(body.to_event(now))
+            events.append(body.to_event(now, new_id))
         else:
             rejected.append(rejection(index, [fault]))
     return events, sorted(rejected, key=lambda row: row.index)

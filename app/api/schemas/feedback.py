@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
-from ulid import ULID
 
 from app.api.problems import FieldError
 from app.api.schemas.fields import Body, Context, Id, Time, View, Word
@@ -57,7 +56,10 @@ class EventBody(Body):
     currency: Word | None = None
     order_id: Id | None = None
     occurred_at: Time | None = Field(None, description="Default: now. More than 5 minutes ahead is refused")
-    context: Context = Field({}, description="Free, at most 4 KiB of JSON")
+    context: Context = Field(
+        default_factory=dict,  # pydantic makes a deep copy of a default, for every event
+        description="Free, at most 4 KiB of JSON", json_schema_extra={"default": {}},
+    )  # fmt: skip
 
     def check(self, types: Collection[str], now: datetime) -> FieldError | None:
         """What no schema can say: known type, some shopper, not from the future."""
@@ -69,23 +71,13 @@ class EventBody(Body):
             return FieldError(("occurred_at",), "in_the_future", "occurred_at is more than 5 minutes in the future")
         return None
 
-    def to_event(self, now: datetime) -> Event:
+    def to_event(self, now: datetime, new_id: str) -> Event:
+        """new_id: taken where the caller gave none."""
         return Event(
-            event_id=self.event_id or str(ULID()),
-            type=self.type,
-            item_id=self.item_id,
-            occurred_at=self.occurred_at or now,
-            user_id=self.user_id,
-            session_id=self.session_id,
-            scenario=self.scenario,
-            recommendation_id=self.recommendation_id,
-            position=self.position,
-            value=self.value,
-            quantity=self.quantity,
-            currency=self.currency,
-            order_id=self.order_id,
-            context=self.context,
-        )
+            self.event_id or new_id, self.type, self.item_id, self.occurred_at or now, self.user_id, self.session_id,
+            self.scenario, self.recommendation_id, self.position, self.value, self.quantity, self.currency, self.order_id,
+            self.context,
+        )  # fmt: skip
 
 
 class EventList(Body):

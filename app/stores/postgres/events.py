@@ -77,7 +77,9 @@ class PostgresEvents:
         for _ in range(MAX_DEADLOCKS):
             try:
                 return await self._append(values)
-            except asyncpg.DeadlockDetectedError:  # two groups met the same ids in opposite order; the other one goes on
+            except (
+                asyncpg.DeadlockDetectedError
+            ):  # two groups met the same ids in opposite order; the other one goes on
                 continue
         return await self._append(values)
 

@@ -73,15 +73,16 @@ class Exposures:
                 self._add(pipe, counter, chunk)
                 await pipe.execute()
 
-    def _add(self, pipe: Client, counter: str, counts: Mapping[str, int]) -> None:
+    def _add(self, pipe: Client, counter: str, counts: Mapping[str, float]) -> None:
         for chunk in chunks(counts):
-            pipe.eval(scripts.COUNT, 1, self._key(counter, 0), MAX_ITEMS, TTL_SECONDS, orjson.dumps(chunk))
+            pipe.eval(scripts.COUNT_UNLOGGED, 1, self._key(counter, 0), MAX_ITEMS, TTL_SECONDS, orjson.dumps(chunk))
 
     def _key(self, counter: str, ago: int) -> str:
         return f"{self._prefix}:{counter}:{int(self._clock().timestamp() // (86_400 * PERIOD_DAYS)) - ago}"
 
 
-def chunks(counts: Mapping[str, int]) -> Iterator[dict[str, int]]:
+def chunks(counts: Mapping[str, float]) -> Iterator[dict[str, float]]:
+    """Of a size for one script."""
     rows = list(counts.items())
     for start in range(0, len(rows), CHUNK):
         yield dict(rows[start : start + CHUNK])

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,17 +20,18 @@ from app.catalogue.item import User
 from app.catalogue.ports import CatalogueStore
 from app.errors import Unavailable
 from app.feedback.event import EVENT_WEIGHTS, Event, Impression
-from app.feedback.seen import MAX_SEEN, Showing, act_of, showing_of
+from app.feedback.seen import MAX_SEEN, Showing, showing_of
 from app.feedback.state import MAX_HISTORY, Exposure, HistoryEntry, UserState
 from app.patience import Hold, forget, hold_on, settles, within
 from app.privacy.encryption import PLAIN, TextCipher
 from app.scenarios.scenario import RevisionStore
 from app.stores.redis import scripts
+from app.stores.redis.applying import MAX_DISMISSED, MAX_PURCHASES, queue_events
 from app.stores.redis.client import FAILURES, Client, Server
 from app.stores.redis.exposures import Exposures
 from app.stores.redis.reading import READ_SECONDS, StateReader
 from app.stores.redis.repair import EventSource, Repair
-from app.stores.redis.seen import SUBJECTS_PER_SCRIPT, counts_at, queue_showings, score_of, showings_of
+from app.stores.redis.seen import counts_at, queue_showings, score_of, showings_of
 from app.stores.redis.subject import (
     PARTS,
     Subject,
@@ -51,8 +51,6 @@ WRITE_SECONDS = 1.0  # a missed write costs a repair, a slow one only its own ca
 POSTGRES_SECONDS = 1.0  # for what Redis cannot answer
 STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour
 PURCHASE_DAYS = 365
-MAX_PURCHASES = 2_000
-MAX_DISMISSED = 200
 log = logging.getLogger(__name__)
 
 
@@ -70,10 +68,11 @@ class Part(NamedTuple):
 class Cached:
     """What Redis holds. parts: None for a subject without a state; generations stand beside them.
 
-    is_believable: False while Redis is being rebuilt. bridged: of events that Postgres does not have yet.
+    is_believable: False while Redis is being rebuilt. mark: of the server process. bridged: of events that Postgres does not have yet.
     """
 
     is_believable: bool
+    mark: bytes
     revision: int
     parts: list[Part | None]
     generations: list[bytes]
@@ -137,18 +136,8 @@ class RedisLiveState:
         events = [event for event in events if event.type != "impression"]
         if not events:
             return is_shown
-        by_subject: dict[Subject, list[Event]] = defaultdict(list)
-        for event in events:
-            for subject in subjects(event.user_id, event.session_id):
-                by_subject[subject].append(event)
         pipe = self._server.client.pipeline(transaction=False)
-        named = list(by_subject)
-        for start in range(0, len(named), SUBJECTS_PER_SCRIPT):
-            chunk = named[start : start + SUBJECTS_PER_SCRIPT]
-            keys = [key for subject in chunk for key in subject.keys(self._prefix)]
-            values = [value for subject in chunk for value in apply_arguments(by_subject[subject])]
-            limits = (scripts.GENERATION_TTL_SECONDS, MAX_HISTORY, MAX_PURCHASES, MAX_DISMISSED)
-            pipe.eval(scripts.APPLY, len(keys), *keys, *limits, *values)
+        named = queue_events(pipe, self._prefix, events)
         self._trends.add(pipe, events)
         self._exposures.add_acts(pipe, events)
         if await self._execute(pipe):
@@ -281,6 +270,7 @@ class RedisLiveState:
             return None
         return Cached(
             self._repair.is_valid(answer.valid_for) and not self._repair.has_missed(wanted),
+            answer.valid_for or b"",
             answer.revision,
             parts,
             [held.generation for held in answer.held],
@@ -294,7 +284,7 @@ class RedisLiveState:
     async def _build_missing(self, wanted: Sequence[Subject], cached: Cached) -> list[Part]:
         return await asyncio.gather(
             *(
-                self._build_and_keep(subject, generation) if part is None else done(part)
+                self._build_and_keep(subject, generation, cached.mark) if part is None else done(part)
                 for subject, part, generation in zip(wanted, cached.parts, cached.generations, strict=True)
             )
         )
@@ -315,11 +305,12 @@ class RedisLiveState:
             [to_entry(event) for event in history], purchased, scores, newest(dismissed, MAX_DISMISSED), profile
         )
 
-    async def _build_and_keep(self, subject: Subject, generation: bytes) -> Part:
+    async def _build_and_keep(self, subject: Subject, generation: bytes, mark: bytes) -> Part:
         """Right for this reader even if a writer came between and it is not kept: who wrote before us was seen."""
         part = await self._build(subject)
         arguments: list[Any] = [
             generation,
+            mark,
             STATE_TTL_SECONDS,
             dump_profile(part.profile, self._cipher),
             len(part.history),
@@ -328,7 +319,8 @@ class RedisLiveState:
         for figures in (part.purchased, part.seen, part.dismissed):
             arguments += [len(figures), *(x for item_id, figure in figures.items() for x in (figure, item_id))]
         pipe = self._server.client.pipeline(transaction=False)
-        pipe.eval(scripts.STORE, len(PARTS), *subject.keys(self._prefix), *arguments)
+        keys = (*subject.keys(self._prefix), self._repair.mark)
+        pipe.eval(scripts.STORE, len(keys), *keys, *arguments)
         keeping = asyncio.create_task(self._execute(pipe))
         if not await settles(keeping, READ_SECONDS):
             forget(keeping)
@@ -373,14 +365,6 @@ def make_state(
 
 async def done(part: Part) -> Part:
     return part
-
-
-def apply_arguments(events: Sequence[Event]) -> list[Any]:
-    values: list[Any] = [len(events)]
-    for event in events:
-        entry = to_entry(event)
-        values += [entry.occurred_at, dump_entry(entry), event.item_id, act_of(event)]
-    return values
 
 
 def newest(figures: Mapping[str, float], limit: int) -> dict[str, float]:

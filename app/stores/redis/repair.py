@@ -148,6 +148,9 @@ class Repair:
             return False
         try:
             run_id = self._server.run_id
+            await self._server.client.delete(
+                self.mark
+            )  # of the server before: what was built on its word is not stored
             await self._drop_all()
             await self._doubt_trends()
             await self._count_trends()

@@ -8,45 +8,60 @@ moves. Sent by source each time (redis keeps them compiled), so that a restarted
 from __future__ import annotations
 
 GENERATION_TTL_SECONDS = 600  # far longer than any build of a state
+# What is derived from Postgres stays out of the append-only file: a restarted server has all of it dropped and counted anew (see
+# `repair`), and where every write waits for the disk, as the bridge wants it, shoppers would wait for nothing.
+UNLOGGED = """
+if redis.set_repl then redis.set_repl(redis.REPL_REPLICA) end
+"""
 
-# KEYS m h p g s d of each subject; ARGV generation ttl, max history, max purchases, max dislikes, then for each subject the number
-# of its events and (at, member, item, what) of each; what: purchase, dislike, like, other (an act all the same) or "" (none)
-APPLY = """
-local at = 5
-for k = 1, #KEYS, 6 do
-  local mark, history, purchased, generation = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
-  local seen, disliked = KEYS[k + 4], KEYS[k + 5]
+# ARGV generation ttl, max history, max purchases, max dislikes, and as JSON for each subject its keys m h p g s d and its events: (at,
+# member, item, what) of each; what: purchase, dislike, like, other (an act all the same) or "" (none). A set that is there already
+# has its time to live, from STORE or from here.
+APPLY = (
+    UNLOGGED
+    + """
+local function trim(key, most, ttl)
+  redis.call('ZREMRANGEBYRANK', key, 0, -most - 1)
+  if redis.call('TTL', key) == -1 then redis.call('EXPIRE', key, ttl) end
+end
+local function is_over(history, when, item)  -- a later liking may have come before a dislike
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', history, when, '+inf')) do
+    local entry = cjson.decode(member)
+    if entry[2] == item and (entry[3] == 'like' or entry[3] == 'rating') then return true end
+  end
+  return false
+end
+for _, subject in ipairs(cjson.decode(ARGV[5])) do
+  local mark, history, purchased, generation, seen, disliked = unpack(subject[1])
   redis.call('INCR', generation)
   redis.call('EXPIRE', generation, ARGV[1])
-  local last = at + 4 * ARGV[at]
-  if redis.call('EXISTS', mark) == 1 then
-    local ttl = redis.call('TTL', mark) + 600
-    for i = at + 1, last, 4 do
-      local when, item, what = ARGV[i], ARGV[i + 2], ARGV[i + 3]
-      redis.call('ZADD', history, when, ARGV[i + 1])
-      if what == 'purchase' then redis.call('ZADD', purchased, 'GT', when, item) end
+  local ttl = redis.call('TTL', mark) + 600
+  if ttl > 598 then
+    local bought, judged = false, false
+    for _, event in ipairs(subject[2]) do
+      local when, member, item, what = unpack(event)
+      redis.call('ZADD', history, when, member)
+      if what == 'purchase' then
+        redis.call('ZADD', purchased, 'GT', when, item)
+        bought = true
+      end
       if what == 'dislike' then
-        local is_over = false  -- a later liking may have come before
-        for _, member in ipairs(redis.call('ZRANGEBYSCORE', history, when, '+inf')) do
-          local entry = cjson.decode(member)
-          if entry[2] == item and (entry[3] == 'like' or entry[3] == 'rating') then is_over = true end
-        end
-        if not is_over then redis.call('ZADD', disliked, 'GT', when, item) end
+        if not is_over(history, when, item) then redis.call('ZADD', disliked, 'GT', when, item) end
+        judged = true
       elseif what ~= '' then
         redis.call('ZREM', seen, item)
-        local since = redis.call('ZSCORE', disliked, item)
-        if what == 'like' and since and tonumber(since) <= tonumber(when) then redis.call('ZREM', disliked, item) end
+        local since = what == 'like' and redis.call('ZSCORE', disliked, item)
+        if since and tonumber(since) <= when then redis.call('ZREM', disliked, item) end
       end
     end
-    redis.call('ZREMRANGEBYRANK', history, 0, -ARGV[2] - 1)
-    redis.call('ZREMRANGEBYRANK', purchased, 0, -ARGV[3] - 1)
-    redis.call('ZREMRANGEBYRANK', disliked, 0, -ARGV[4] - 1)
-    for _, key in ipairs({history, purchased, disliked}) do redis.call('EXPIRE', key, ttl) end
+    trim(history, ARGV[2], ttl)
+    if bought then trim(purchased, ARGV[3], ttl) end
+    if judged then trim(disliked, ARGV[4], ttl) end
   end
-  at = last + 1
 end
 return 1
 """
+)
 
 # KEYS revision, mark, then m h p g s d and the bridged entries of each subject; ARGV most bridged entries. Returns both values and, for each
 # subject, profile, generation, history and bridged entries (JSON, separated by commas), purchases, seen and dislikes (item, score …,
@@ -68,7 +83,9 @@ return out
 
 # KEYS m g s of each subject; ARGV generation ttl, max seen, and as JSON for each subject its showings: (at, items) of each, at in
 # half-lives since 1970
-SHOW = """
+SHOW = (
+    UNLOGGED
+    + """
 local showings_of = cjson.decode(ARGV[3])
 for k = 1, #KEYS, 3 do
   local mark, generation, seen = KEYS[k], KEYS[k + 1], KEYS[k + 2]
@@ -91,29 +108,37 @@ for k = 1, #KEYS, 3 do
 end
 return 1
 """
+)
 
-# KEYS counter; ARGV most items, ttl, and as JSON item -> how often more
+# KEYS counter; ARGV most items, ttl, and as JSON item -> how much more
 COUNT = """
 for item, times in pairs(cjson.decode(ARGV[3])) do redis.call('ZINCRBY', KEYS[1], times, item) end
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -ARGV[1] - 1)
 return redis.call('EXPIRE', KEYS[1], ARGV[2])
 """
+COUNT_UNLOGGED = UNLOGGED + COUNT
 
-# KEYS m h p g s d; ARGV generation seen before reading, state ttl, profile, then for each of h p s d the number of its members and
-# (score, member) of each. Stores nothing when a writer came between.
-STORE = """
-if (redis.call('GET', KEYS[4]) or '') ~= ARGV[1] then return 0 end
+# KEYS counter
+RAISE_BY_ONE = UNLOGGED + "return redis.call('INCR', KEYS[1])"
+
+# KEYS m h p g s d, mark; ARGV generation and mark seen before reading, state ttl, profile, then for each of h p s d the number of its
+# members and (score, member) of each. Stores nothing when a writer came between, or a server that forgot of one.
+STORE = (
+    UNLOGGED
+    + """
+if (redis.call('GET', KEYS[4]) or '') ~= ARGV[1] or redis.call('GET', KEYS[7]) ~= ARGV[2] then return 0 end
 redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[5], KEYS[6])
-local at = 4
+local at = 5
 for _, key in ipairs({KEYS[2], KEYS[3], KEYS[5], KEYS[6]}) do
   local last = at + 2 * ARGV[at]
   for i = at + 1, last, 2 do redis.call('ZADD', key, ARGV[i], ARGV[i + 1]) end
-  redis.call('EXPIRE', key, ARGV[2] + 600)
+  redis.call('EXPIRE', key, ARGV[3] + 600)
   at = last + 1
 end
-redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[2])
+redis.call('SET', KEYS[1], ARGV[4], 'EX', ARGV[3])
 return 1
 """
+)
 
 # KEYS m h p g s d; ARGV generation ttl
 FORGET = """

@@ -44,7 +44,7 @@ def subjects(user_id: str | None, session_id: str | None) -> list[Subject]:
 
 def dump_entry(entry: HistoryEntry) -> str:
     """As a set member: the same event gives the same text, so adding it twice changes nothing."""
-    return json.dumps([entry.event_id, entry.item_id, entry.type, entry.occurred_at])
+    return orjson.dumps((entry.event_id, entry.item_id, entry.type, entry.occurred_at)).decode()
 
 
 def load_entries(members: bytes) -> list[HistoryEntry]:

@@ -7,15 +7,18 @@ it was made and nothing was on its way: then the mark `unsure` goes, otherwise t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
+import orjson
 from redis.exceptions import WatchError
 
 from app.feedback.event import Event
 from app.feedback.trends import HOURS, worth
+from app.stores.redis import scripts
 from app.stores.redis.client import Client
+from app.stores.redis.exposures import chunks
 from app.types import Clock
 
 MAX_ITEMS = 5_000  # per bucket, the heaviest
@@ -54,20 +57,16 @@ class Trends:
     def add(self, pipe: Client, events: Iterable[Event], sign: int = 1) -> None:
         """As further commands of a pipeline. sign -1 takes them out again."""
         hour = self._this_hour()
+        timed = ((int(event.occurred_at.timestamp() // 3600), event) for event in events)
         rows = (
-            (
-                int(event.occurred_at.timestamp() // 3600),
-                event.scenario,
-                event.item_id,
-                sign * self._weights.get(event.type, 0.0),
-            )
-            for event in events
-            if hour - event.occurred_at.timestamp() // 3600 < HOURS
+            (when, event.scenario, event.item_id, sign * self._weights.get(event.type, 0.0))
+            for when, event in timed
+            if hour - when < HOURS
         )
         buckets = self._buckets(rows)
-        pipe.incr(self.writes)
+        pipe.eval(scripts.RAISE_BY_ONE, 1, self.writes)
         for bucket, weights in buckets.items():
-            self._queue(pipe, bucket, weights)
+            self._queue(pipe, bucket, weights, scripts.COUNT_UNLOGGED)
             if sign < 0:
                 pipe.zremrangebyscore(bucket, "-inf", 1e-9)
 
@@ -146,18 +145,16 @@ class Trends:
         return [(item.decode(), score) for item, score in best]
 
     def _buckets(self, rows: Rows) -> dict[str, dict[str, float]]:
-        buckets: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        found: dict[tuple[str | None, int], dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for hour, scenario, item_id, weight in rows:
             if weight:
-                for bucket in {self._bucket(scenario, hour), self._bucket(None, hour)}:
-                    buckets[bucket][item_id] += weight
-        return buckets
+                for where in {scenario, None}:
+                    found[where, hour][item_id] += weight
+        return {self._bucket(where, hour): weights for (where, hour), weights in found.items()}
 
-    def _queue(self, pipe: Client, bucket: str, weights: Mapping[str, float]) -> None:
-        for item_id, weight in heaviest(weights):
-            pipe.zincrby(bucket, weight, item_id)
-        pipe.zremrangebyrank(bucket, 0, -MAX_ITEMS - 1)
-        pipe.expire(bucket, BUCKET_TTL_SECONDS)
+    def _queue(self, pipe: Client, bucket: str, weights: Mapping[str, float], script: str = scripts.COUNT) -> None:
+        for chunk in chunks(heaviest(weights)):
+            pipe.eval(script, 1, bucket, MAX_ITEMS, BUCKET_TTL_SECONDS, orjson.dumps(chunk))
 
     def _this_hour(self) -> int:
         return int(self._clock().timestamp() // 3600)
@@ -170,5 +167,7 @@ def label(scenario: str | None) -> str:
     return ":*" if scenario is None else f":={scenario}"
 
 
-def heaviest(weights: Mapping[str, float]) -> Sequence[tuple[str, float]]:
-    return sorted(weights.items(), key=lambda entry: -entry[1])[:MAX_ITEMS]
+def heaviest(weights: Mapping[str, float]) -> Mapping[str, float]:
+    if len(weights) <= MAX_ITEMS:
+        return weights
+    return dict(sorted(weights.items(), key=lambda entry: -entry[1])[:MAX_ITEMS])
