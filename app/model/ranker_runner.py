@@ -43,6 +43,7 @@ class RankerRunner:
     def logits(self, features_FC: Float32Array, scenario_G: Float32Array) -> Float32Array:
         """[H, C], finite: of p_click, p(cart | click), p(buy | click), the place in the list left out."""
         tower, bias_X = self._folded_for(scenario_G)
+        features_FC = np.ascontiguousarray(features_FC, np.float32)
         x_FC = np.empty_like(features_FC)
         _normalise(x_FC, features_FC, self._mean_F, self._scale_F)
         first_XC = self._first_XF @ x_FC
