@@ -8,7 +8,9 @@ import pytest
 from app.features.ranking import FEATURES
 from app.features.ranking.names import ROW
 from app.learning.ranker_cases import RankerCases
-from app.learning.ranker_fit import fit_ranker, logit, platt, train
+from app.learning.ranker_curves import logit, platt
+from app.learning.ranker_fit import fit_ranker
+from app.learning.ranker_training import train
 from app.model.ranker_runner import RankerRunner
 from app.retrieval.ranker import SlateRanker, worth
 from app.retrieval.sources.source import Fitted

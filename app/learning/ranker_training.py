@@ -1,0 +1,163 @@
+"""Training of one ranker net on cases.
+
+Shapes: U cases, C candidates, K of them, B cases of a step, F features, G scenario text, H heads, X pairs of case and candidate.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from app.features.ranking import FEATURES
+from app.features.ranking.names import OF_EVENTS, ROW, SOURCES
+from app.learning.ranker_cases import RankerCases
+from app.learning.ranker_curves import platt
+from app.model.ranker import MAX_POSITION, NUM_HEADS, RankerConfig, RankerNet, log_chances
+from app.types import BoolArray, Float32Array, Int64Array
+
+EPOCHS, PATIENCE, STOP_SHARE = 10, 2, 0.15
+STEP_CASES, SAMPLED, NEAR = 64, 100, 100  # cases of a step; candidates of a case; half of them from the first NEAR
+RATE, WIDE_RATE, PLACE_RATE, DECAY = 2e-3, 3e-3, 5e-2, 0.1
+SCENARIO_DROPPED, SOURCE_DROPPED, EVENTS_DROPPED = 0.2, 0.05, 0.05
+OTHER_HEADS = 0.3  # weight of the listwise loss of carts and purchases against that of clicks
+
+
+def train(
+    cases: RankerCases, scenario_text_SG: Float32Array, seed: int, epochs: int | None = None
+) -> tuple[RankerNet, int]:
+    """A net and the passes it took. epochs None: until the loss on STOP_SHARE of the cases, left out for that, no longer falls."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(cases))
+    num_stop = 0 if epochs else round(STOP_SHARE * len(cases))
+    learned, stop = cases.subset(np.sort(order[num_stop:])), cases.subset(np.sort(order[:num_stop]))
+    net = new_net(learned, scenario_text_SG.shape[1])
+    deep = [value for name, value in net.named_parameters() if not name.startswith(("wide.", "position.", "sharpness"))]
+    groups = [
+        {"params": deep, "lr": RATE},
+        {"params": net.wide.parameters(), "lr": WIDE_RATE, "weight_decay": 0.0},
+        {"params": [*net.position.parameters(), net.sharpness], "lr": PLACE_RATE, "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, weight_decay=DECAY)
+    best_loss, best_epoch, best_state = np.inf, 0, dict[str, Tensor]()
+    for epoch in range(1, (epochs or EPOCHS) + 1):
+        net.train()
+        for part in np.array_split(rng.permutation(len(learned)), max(1, len(learned) // STEP_CASES)):
+            optimiser.zero_grad()
+            loss = _loss(net, learned.subset(part), scenario_text_SG, rng)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        if epochs:
+            continue
+        net.eval()
+        with torch.no_grad():
+            left_out = float(_loss(net, stop, scenario_text_SG, np.random.default_rng(seed), train=False))
+        if left_out < best_loss:
+            best_loss, best_epoch = left_out, epoch
+            best_state = {name: value.clone() for name, value in net.state_dict().items()}
+        elif epoch - best_epoch >= PATIENCE:
+            break
+    if best_state:
+        net.load_state_dict(best_state)
+    net.settle_at_first_place()
+    return net.eval(), epochs or max(1, best_epoch)
+
+
+def new_net(cases: RankerCases, text_dim: int) -> RankerNet:
+    """Starts as the fusion with the chances it has: the order of the fusion."""
+    some_XF = cases.features_UCF[cases.known_UC][:: max(1, int(cases.known_UC.sum()) // 50_000)].astype(np.float32)
+    known_F = ~np.isnan(some_XF).all(0)
+    mean_F, scale_F = np.zeros(len(FEATURES), np.float32), np.zeros(len(FEATURES), np.float32)
+    mean_F[known_F] = np.nanmean(some_XF[:, known_F], 0)
+    spread_F = np.nanstd(some_XF[:, known_F], 0)
+    scale_F[known_F] = np.where(spread_F > 1e-4, 1.0 / np.maximum(spread_F, 1e-4), 0.0)
+    net = RankerNet(RankerConfig(len(FEATURES), text_dim), mean_F, scale_F)
+    log_fused, judged_UC = ROW["log fused"], judged_of(cases)
+    slope, offset = platt(
+        cases.features_UCF[..., log_fused][judged_UC].astype(np.float64), cases.labels_UCH[..., 0][judged_UC]
+    )
+    with torch.no_grad():
+        net.wide.weight[0, log_fused] = slope / max(float(scale_F[log_fused]), 1e-3)
+        net.wide.bias[0] = offset + slope * float(mean_F[log_fused])
+        net.out.normal_(std=0.05)
+    return net
+
+
+def judged_of(cases: RankerCases) -> BoolArray:
+    """bool [U, C]: candidates of which it is known whether they were acted on: of a logged slate what it held, else all."""
+    shown_UC = cases.position_UC > 0
+    return np.where(shown_UC.any(1, keepdims=True), shown_UC, cases.known_UC)
+
+
+def _loss(
+    net: RankerNet, cases: RankerCases, scenario_text_SG: Float32Array, rng: np.random.Generator, *, train: bool = True
+) -> Tensor:
+    """Of a logged slate the cross entropy of what it held, over its whole funnel: what it did not hold says nothing, or the net would learn
+    who made the slate. Where nothing was logged, listwise: what was acted on against the other candidates."""
+    at_BK = _sampled(cases, rng)
+    take = np.take_along_axis
+    features_BKF = take(cases.features_UCF, at_BK[..., None], 1).astype(np.float32)
+    known_BK, place_BK = take(cases.known_UC, at_BK, 1), take(cases.position_UC, at_BK, 1)
+    labels_BKH = torch.from_numpy(take(cases.labels_UCH, at_BK[..., None], 1).astype(np.float32))
+    B, K = at_BK.shape
+    scenario_BG = scenario_text_SG[cases.scenario_U]
+    if train:
+        scenario_BG = np.where(rng.random((B, 1)) < SCENARIO_DROPPED, 0.0, scenario_BG).astype(np.float32)
+        _drop(features_BKF, rng)
+    scenario_XG = torch.from_numpy(np.repeat(scenario_BG, K, 0))
+    logits_XH = net(
+        torch.from_numpy(features_BKF.reshape(B * K, -1)), scenario_XG, torch.zeros(B * K, dtype=torch.long)
+    )
+    place_X = torch.from_numpy(np.minimum(place_BK.ravel(), MAX_POSITION).astype(np.int64))
+    shown_X = place_X > 0
+    padding_BK = torch.from_numpy(~known_BK)
+    log_BKH = log_chances(logits_XH).view(B, K, NUM_HEADS)
+    scores_BKH = torch.cat([logits_XH.view(B, K, NUM_HEADS)[..., :1], log_BKH[..., 1:]], -1)
+    sharp_BKH = scores_BKH * net.sharpness.exp()  # a list wants wider gaps than chances have
+    labels_XH, logged_B1 = labels_BKH.view(-1, NUM_HEADS), shown_X.view(B, K).any(1, keepdim=True)
+    unlogged_BKH = labels_BKH * ~logged_B1[..., None]
+    loss = torch.zeros(())
+    for head, weight in enumerate((1.0, OTHER_HEADS, OTHER_HEADS)):
+        loss = loss + weight * _listwise(sharp_BKH[..., head].masked_fill(padding_BK, -1e9), unlogged_BKH[..., head])
+    if bool(shown_X.any()):
+        placed_XH = torch.cat([logits_XH[:, :1] + net.position(place_X), logits_XH[:, 1:]], 1)[shown_X]
+        chances_XH = log_chances(placed_XH).exp().clamp(1e-6, 1 - 1e-6)
+        loss = loss + F.binary_cross_entropy(chances_XH, labels_XH[shown_X], reduction="sum") / shown_X.sum()
+    acted_X = (unlogged_BKH.reshape(-1, NUM_HEADS)[:, 0] > 0) & ~shown_X
+    if bool(acted_X.any()):  # what follows a click, where nobody logged what was not clicked
+        loss = loss + F.binary_cross_entropy_with_logits(logits_XH[acted_X, 1:], labels_XH[acted_X, 1:])
+    return loss
+
+
+def _listwise(scores_BK: Tensor, labels_BK: Tensor) -> Tensor:
+    """Mean softmax cross entropy of the cases that have a positive."""
+    num_B = labels_BK.sum(1)
+    useful_B = num_B > 0
+    if not bool(useful_B.any()):
+        return torch.zeros(())
+    log_BK = scores_BK[useful_B].log_softmax(1)
+    loss: Tensor = -((log_BK * labels_BK[useful_B]).sum(1) / num_B[useful_B]).mean()
+    return loss
+
+
+def _sampled(cases: RankerCases, rng: np.random.Generator) -> Int64Array:
+    """[B, K] places: all that was acted on or shown, the others drawn, those that the fusion puts first twice as likely as not."""
+    B, C = cases.known_UC.shape
+    keys_BC = rng.random((B, C), np.float32)
+    keys_BC[:, :NEAR] += np.float32(0.6)
+    keys_BC[~cases.known_UC] = -1.0
+    keys_BC[cases.labels_UCH[..., 0] | (cases.position_UC > 0)] = 3.0
+    K = min(C, SAMPLED)
+    return np.argpartition(-keys_BC, K - 1, axis=1)[:, :K] if K < C else np.tile(np.arange(C), (B, 1))
+
+
+def _drop(features_BKF: Float32Array, rng: np.random.Generator) -> None:
+    """Now and then a source is not there, and an item has no events: states that serving meets."""
+    B, K, _ = features_BKF.shape
+    for source in range(len(SOURCES)):
+        gone_B = rng.random(B) < SOURCE_DROPPED
+        features_BKF[gone_B, :, source] = features_BKF[gone_B, :, len(SOURCES) + source] = 0.0
+    new_BK = rng.random((B, K)) < EVENTS_DROPPED
+    for row in OF_EVENTS:
+        features_BKF[new_BK, row] = np.nan
