@@ -18,7 +18,7 @@ from app.benchmarks.site import Site, activate, publish, serve
 from app.benchmarks.slates import FULL, PATH, Plan, Target, json_headers, measure, slate_calls
 from app.benchmarks.wrk import run_wrk
 from app.errors import DuosceneError
-from app.learning.fit import new_version, replace_manifest
+from app.learning.assembly import new_version, replace_manifest
 from app.retrieval.snapshot import Snapshot
 
 SWAPPED_AT = 0.5  # of the rate reached

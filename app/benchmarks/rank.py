@@ -21,8 +21,9 @@ from app.catalogue.sample_shop import generate_sample_shop
 from app.encoding.encoder import Encoder
 from app.features.ranking import FEATURES, features_of
 from app.feedback.state import MAX_HISTORY, HistoryEntry, UserState
+from app.learning.assembly import assemble
 from app.learning.dataset import interactions
-from app.learning.fit import Choices, FitConfig, assemble
+from app.learning.fit_config import Choices, FitConfig
 from app.learning.inputs import encode_inputs
 from app.learning.ranker_fit import RankerFit
 from app.learning.sources import DEFAULTS, fit_sources

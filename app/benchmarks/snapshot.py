@@ -19,8 +19,9 @@ from app.encoding.encoder import Encoder
 from app.features.items import ItemVocabulary
 from app.features.ranking import FEATURES
 from app.features.texts import scenario_text
+from app.learning.assembly import assemble
 from app.learning.dataset import Interactions, interactions
-from app.learning.fit import Choices, FitConfig, assemble
+from app.learning.fit_config import Choices, FitConfig
 from app.learning.inputs import Inputs, TextRows
 from app.learning.sources import DEFAULTS, FITTERS, content
 from app.learning.training import tower_config

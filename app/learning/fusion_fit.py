@@ -27,6 +27,7 @@ MARGIN = 0.002  # relative gain of NDCG@10 below which the simpler one stays
 RIDGE = 0.003  # of the listwise loss, towards the prior, on weights of about 1 to 10
 TOWER_SHARES = (0.1, 0.05, 0.02, 0.0)  # of the greatest weight, for what only words can find: see `_with_tower`
 TRACE = 1e-3
+TOLERANCE = 1e-6  # relative, of the loss: nothing that can be seen in a slate
 NEWCOMER = 0.1  # prior weight of a source that has none in UNFITTED
 Fit = Callable[[CaseTable], Float32Array]
 
@@ -47,7 +48,7 @@ def fit_fusion(
     """
     if not len(table):
         return Fusion(), {}
-    shop = table.subset(_evenly(len(table) if num_shop is None else num_shop))
+    shop = table.subset(evenly(len(table) if num_shop is None else num_shop))
     report = {name: shop.ndcg(single(shop, q)) for q, name in enumerate(table.sources)}
     chosen_QV, crossed = choose(shop, {"single": best_single, "rank fusion": rank_fusion, "listwise": listwise})
     report |= {f"{name}, cross-validated": value for name, value in crossed.items()}
@@ -63,7 +64,7 @@ def fit_fusion(
     situations = {}
     for situation, cases in (("without history", cold), ("with repeats", repeats)):
         if cases is not None and len(cases):
-            cases = cases.subset(_evenly(len(cases)))
+            cases = cases.subset(evenly(len(cases)))
             own_Q = _own_weights(cases, weights_Q, shapes_QV)
             report[f"fused {situation}"] = cases.ndcg(own_Q[:, None] * shapes_QV)
             situations[situation] = _named(table.sources, own_Q)
@@ -79,7 +80,7 @@ def kind_of(fusion: Fusion) -> str:
     return "fusion" if any(not np.allclose(shape, flat) for shape in shapes) else "rank fusion"
 
 
-def _evenly(num_cases: int) -> Int64Array:
+def evenly(num_cases: int) -> Int64Array:
     """At most MAX_CASES places from first to last: cases come in user order, and early users may be unlike late ones."""
     return np.linspace(0, num_cases - 1, min(num_cases, MAX_CASES)).astype(np.int64)
 
@@ -119,7 +120,8 @@ def best_single(table: CaseTable) -> Float32Array:
 def rank_fusion(table: CaseTable) -> Float32Array:
     """Reciprocal ranks; from the prior and from the best single source, source by source over GRID."""
     starts = [prior(table), best_single(table)]
-    found = [_ascend(table, start[:, 1]) for start in starts]
+    flat_QUC = np.ascontiguousarray(np.moveaxis(table.views_UCQV[..., 1], 2, 0))
+    found = [_ascend(flat_QUC, table, start[:, 1]) for start in starts]
     return np.outer(max(found, key=lambda pair: pair[0])[1], BY_FLAT_RANK).astype(np.float32)
 
 
@@ -141,24 +143,30 @@ def minimise(
     useful_U = table.hit_UC.any(1)
     if not useful_U.any():
         return start_P
-    features_UCP, known_UC = features_UCP[useful_U], table.known_UC[useful_U]
-    hit_UC = table.hit_UC[useful_U]
-    wanted_UC = (hit_UC / hit_UC.sum(1, keepdims=True)).astype(np.float32)
-    flat_XP = features_UCP.reshape(-1, features_UCP.shape[2])
+    known_UC, hit_UC = table.known_UC[useful_U], table.hit_UC[useful_U]
+    flat_XP = features_UCP[useful_U][known_UC]  # without the padding
+    wanted_X = (hit_UC / hit_UC.sum(1, keepdims=True)).astype(np.float32)[known_UC]
+    size_U = known_UC.sum(1)
+    first_U, num_U = np.cumsum(size_U) - size_U, len(size_U)
 
     def loss(parameters_P: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        logits_UC = np.where(known_UC, (flat_XP @ parameters_P.astype(np.float32)).reshape(known_UC.shape), -np.inf)
-        logits_UC -= logits_UC.max(1, keepdims=True)
-        exp_UC = np.exp(logits_UC)
-        total_U1 = exp_UC.sum(1, keepdims=True)
-        cost = float((np.log(total_U1[:, 0]) - (wanted_UC * np.where(known_UC, logits_UC, 0.0)).sum(1)).mean())
-        gradient_P = ((exp_UC / total_U1 - wanted_UC).ravel() @ flat_XP) / len(known_UC)
+        logits_X = flat_XP @ parameters_P.astype(np.float32)
+        logits_X -= np.repeat(np.maximum.reduceat(logits_X, first_U), size_U)
+        exp_X = np.exp(logits_X)
+        total_U = np.add.reduceat(exp_X, first_U)
+        cost = float((np.log(total_U).sum() - wanted_X @ logits_X) / num_U)
+        gradient_P = ((exp_X / np.repeat(total_U, size_U) - wanted_X) @ flat_XP) / num_U
         away_P = parameters_P - prior_P
         return cost + RIDGE * float(away_P @ away_P), (gradient_P + 2 * RIDGE * away_P).astype(np.float64)
 
     bounds = [(0.0, None)] * len(start_P)
     found = optimize.minimize(
-        loss, start_P.astype(np.float64), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60}
+        loss,
+        start_P.astype(np.float64),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": 60, "ftol": TOLERANCE},
     )
     result: Float32Array = np.asarray(found.x, np.float32)
     return result if result.any() else start_P
@@ -205,14 +213,19 @@ def _named(sources: Sequence[str], weights_Q: Float32Array) -> dict[str, float]:
     return {name: round(float(weight) / greatest, 4) for name, weight in zip(sources, weights_Q, strict=True)}
 
 
-def _ascend(table: CaseTable, start_Q: Float32Array) -> tuple[float, Float32Array]:
-    weights_Q, best = start_Q.copy(), table.ndcg(np.outer(start_Q, BY_FLAT_RANK).astype(np.float32))
+def _ascend(flat_QUC: Float32Array, table: CaseTable, start_Q: Float32Array) -> tuple[float, Float32Array]:
+    """Coordinate ascent; flat_QUC: the flat view of each source, so that a step adds one source's part to the scores and no more."""
+    weights_Q = start_Q.copy()
+    scores_UC = np.tensordot(weights_Q, flat_QUC, 1)
+    best = float(table.ndcg_by(scores_UC).mean())
     for _ in range(SWEEPS):
-        for q in range(len(weights_Q)):
+        for q, part_UC in enumerate(flat_QUC):
+            others_UC = scores_UC - weights_Q[q] * part_UC if weights_Q[q] else scores_UC
             for value in GRID:
-                tried_Q = weights_Q.copy()
-                tried_Q[q] = value
-                score = table.ndcg(np.outer(tried_Q, BY_FLAT_RANK).astype(np.float32)) if tried_Q.any() else 0.0
+                if value == weights_Q[q]:
+                    continue
+                tried_UC = others_UC + np.float32(value) * part_UC
+                score = float(table.ndcg_by(tried_UC).mean())
                 if score > best * (1 + MARGIN):
-                    best, weights_Q = score, tried_Q
+                    best, weights_Q[q], scores_UC = score, value, tried_UC
     return best, weights_Q

@@ -21,13 +21,15 @@ import polars as pl
 
 from app.encoding.encoder import Encoder
 from app.errors import BadArtifact, BadData
+from app.learning.assembly import replace_manifest
 from app.learning.checkpoint import Checkpoints
 from app.learning.dataset import Interactions
 from app.learning.evaluation.compare import Judged, judge
 from app.learning.evaluation.peers import CHEAP, PEERS
 from app.learning.evaluation.peers.peer import rank
 from app.learning.evaluation.rank import Ranker, last_scenario
-from app.learning.fit import FitConfig, extend, replace_manifest, tune
+from app.learning.fit import extend, tune
+from app.learning.fit_config import FitConfig
 from app.learning.gate import Ruling, rule
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.jobs import Job

@@ -12,12 +12,15 @@ import numpy as np
 import torch
 
 from app.features.texts import PROMPT_VERSION
+from app.learning.assembly import assemble, replace_manifest
 from app.learning.dataset import Interactions
 from app.learning.evaluation.rank import Ranker
-from app.learning.fit import Choices, FitConfig, assemble, fit_fusion_on, fit_ranker_on, replace_manifest
+from app.learning.fit_config import Choices, FitConfig
+from app.learning.fusion_stage import fit_fusion_on
 from app.learning.guard import split_cases
 from app.learning.inputs import Inputs
 from app.learning.ranker_fit import RankerFit
+from app.learning.ranker_stage import fit_ranker_on
 from app.learning.sources import Parameters, fit_sources, retune_sources
 from app.learning.sources.judge import Judge
 from app.learning.splits import MAX_VALIDATION_USERS, temporal_at
@@ -93,7 +96,7 @@ def retuned(
     judge = Judge.of_split(Ranker(trial, data, inputs), inner, config.repeats, by_scenario=split_cases(inner))
     sources = retune_sources(trial.fitted, in_rows_of(trial, inner.train), inputs, judge, progress)
     trial = replace(trial, fitted={**trial.fitted, **sources})
-    fusion, report = fit_fusion_on(Ranker(trial, data, inputs), data, inner, config)
+    fusion, report, _ = fit_fusion_on(Ranker(trial, data, inputs), data, inner, config)
     ranker = Ranker(replace_manifest(trial, fusion=asdict(fusion)), data, inputs)
     ranked = fit_ranker_on(ranker, data, inner, config, progress) if config.ranker else RankerFit()
     figures = ", ".join(f"{name} {value:.4f}" for name, value in report.items())

@@ -32,7 +32,8 @@ from app.evaluating import cache_folder
 from app.learning.dataset import Interactions, interactions
 from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker
-from app.learning.fit import FitConfig, extend, tune
+from app.learning.fit import extend, tune
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.splits import Split, temporal, temporal_at
 from app.learning.training_config import TrainingConfig

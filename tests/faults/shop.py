@@ -13,7 +13,8 @@ from app.catalogue.records import frame_of
 from app.catalogue.shop_data import USER_SCHEMA, ShopData
 from app.encoding.encoder import Encoder
 from app.learning.dataset import interactions
-from app.learning.fit import Choices, FitConfig, extend
+from app.learning.fit import extend
+from app.learning.fit_config import Choices, FitConfig
 from app.learning.inputs import encode_inputs
 from app.learning.training import Trainer, TrainingConfig, tower_config
 from app.model.towers import Towers

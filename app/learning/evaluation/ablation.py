@@ -20,7 +20,8 @@ from app.learning.evaluation.bootstrap import FloatArray, intervals
 from app.learning.evaluation.compare import Judged, difference, judge
 from app.learning.evaluation.metrics import hits
 from app.learning.evaluation.rank import Ranker
-from app.learning.fit import FitConfig, fit_towers
+from app.learning.fit import fit_towers
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs
 from app.learning.splits import Split, split
 from app.types import BoolArray, Float32Array, Json, Progress

@@ -22,7 +22,7 @@ from app.learning.evaluation.peers import PEERS
 from app.learning.evaluation.peers.running import PeerBudget, PeerLists, run_peers
 from app.learning.evaluation.report import Material, report_of
 from app.learning.evaluation.slices import MAX_STRANGERS, MIN_SLICE_USERS, new_items, strangers
-from app.learning.fit import FitConfig
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.private_budget import require_opacus
 from app.learning.splits import Protocol, Repeats, Split, split

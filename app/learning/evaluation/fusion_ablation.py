@@ -22,7 +22,8 @@ from app.learning.dataset import Interactions
 from app.learning.evaluation.bootstrap import Interval, intervals
 from app.learning.evaluation.compare import MAIN_METRIC, Judged, difference, judge
 from app.learning.evaluation.rank import NUM_RANKED, WHOLE_SHOP, Ranker, asks_of
-from app.learning.fit import FitConfig, fit
+from app.learning.fit import fit
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs
 from app.learning.splits import Split
 from app.retrieval.candidates import Candidates, Ranked

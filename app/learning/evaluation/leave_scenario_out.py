@@ -21,7 +21,8 @@ import numpy as np
 from app.learning.dataset import Interactions
 from app.learning.evaluation.rank import Ranker
 from app.learning.evaluation.scenario_study import FUSED, TOWER, Scores, judged_scenarios, scenario_ndcg
-from app.learning.fit import FitConfig, fit
+from app.learning.fit import fit
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs
 from app.learning.splits import Split
 from app.types import Progress

@@ -16,7 +16,8 @@ import polars as pl
 from app.learning.dataset import Interactions
 from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import WHOLE_SHOP, Ranker, asks_of
-from app.learning.fit import FitConfig, fit
+from app.learning.fit import fit
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs
 from app.learning.splits import Repeats, Split
 from app.retrieval.calibration import Calibration

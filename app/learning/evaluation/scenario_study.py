@@ -18,11 +18,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from app.learning.assembly import replace_manifest
 from app.learning.dataset import Interactions
 from app.learning.evaluation.bootstrap import RESAMPLES, FloatArray
 from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker
-from app.learning.fit import FitConfig, fit, replace_manifest
+from app.learning.fit import fit
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs
 from app.learning.splits import Repeats, Split
 from app.retrieval.snapshot import Snapshot

@@ -16,7 +16,8 @@ from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.peers import CHEAP, PEERS
 from app.learning.evaluation.peers.peer import rank
 from app.learning.evaluation.rank import Ranker
-from app.learning.fit import FitConfig, fit
+from app.learning.fit import fit
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import encode_inputs
 from app.learning.splits import temporal
 from app.learning.training_config import TrainingConfig

@@ -11,10 +11,13 @@ import torch
 
 from app.catalogue.sample_shop import SampleShop, generate_sample_shop
 from app.encoding.encoder import Encoder
+from app.learning.assembly import replace_manifest
 from app.learning.dataset import Interactions, interactions
 from app.learning.evaluation.rank import WHOLE_SHOP, Ranker, asks_of
-from app.learning.fit import Choices, FitConfig, extend, fit_ranker_on, replace_manifest
+from app.learning.fit import extend
+from app.learning.fit_config import Choices, FitConfig
 from app.learning.inputs import encode_inputs
+from app.learning.ranker_stage import fit_ranker_on
 from app.learning.run import figures_of
 from app.learning.splits import Split, validation_cut
 from app.learning.training import tower_config

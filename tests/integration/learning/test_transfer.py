@@ -9,10 +9,10 @@ import pytest
 
 from app.catalogue.sample_shop import SampleShop, generate_sample_shop
 from app.encoding.encoder import Encoder
+from app.learning.assembly import replace_manifest
 from app.learning.dataset import interactions
 from app.learning.evaluation.rank import Ranker
 from app.learning.evaluation.transfer_table import transfer_table
-from app.learning.fit import replace_manifest
 from app.learning.inputs import encode_inputs
 from app.learning.jobs import Job
 from app.learning.run import TRANSFER, Material, RetrainDeps, retrain

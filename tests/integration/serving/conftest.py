@@ -27,7 +27,8 @@ from app.encoding.encoder import Encoder
 from app.feedback.event import Event, Impression
 from app.feedback.state import Exposure, LiveState, UserState
 from app.learning.dataset import interactions
-from app.learning.fit import Choices, FitConfig, extend
+from app.learning.fit import extend
+from app.learning.fit_config import Choices, FitConfig
 from app.learning.inputs import encode_inputs
 from app.learning.training import Trainer, tower_config
 from app.learning.training_config import TrainingConfig

@@ -15,8 +15,9 @@ from app.features.items import ItemVocabulary
 from app.features.moment import Moment
 from app.features.users import KINDS, HistoryItem, fold_users
 from app.feedback.state import HistoryEntry, UserState
+from app.learning.assembly import assemble
 from app.learning.dataset import Interactions
-from app.learning.fit import Choices, FitConfig, assemble
+from app.learning.fit_config import Choices, FitConfig
 from app.learning.inputs import Inputs, TextRows
 from app.learning.sources import DEFAULTS, fit_sources
 from app.learning.training import tower_config

@@ -16,7 +16,8 @@ from app.features.users import HistoryItem, UserBatch, fold_users
 from app.learning.checkpoint import Checkpoints
 from app.learning.dataset import Interactions, interactions
 from app.learning.evaluation.rank import Ranker
-from app.learning.fit import FitConfig, fit
+from app.learning.fit import fit
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.jobs import Job
 from app.learning.run import TRIAL, Material, RetrainDeps, retrain

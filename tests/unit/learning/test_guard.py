@@ -10,8 +10,10 @@ import torch
 
 from app.encoding.encoder import Encoder
 from app.features.users import HistoryItem, UserBatch, fold_users
+from app.learning.assembly import replace_manifest
 from app.learning.dataset import Interactions, interactions
-from app.learning.fit import FitConfig, fit, replace_manifest
+from app.learning.fit import fit
+from app.learning.fit_config import FitConfig
 from app.learning.guard import MARGIN, choose, pooled
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.scenario_prior import scenario_prior

@@ -17,7 +17,8 @@ from app.errors import BadSettings
 from app.features.users import HistoryItem, fold_users
 from app.learning import private_training
 from app.learning.dataset import Interactions, interactions
-from app.learning.fit import FitConfig, fit
+from app.learning.fit import fit
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.private_budget import MIN_USERS, budget_for
 from app.learning.private_records import RecordReader

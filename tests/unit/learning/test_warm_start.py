@@ -13,7 +13,8 @@ from app.features.items import ItemVocabulary
 from app.learning.dataset import Interactions, interactions
 from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker
-from app.learning.fit import FitConfig, fit
+from app.learning.fit import fit
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.sources import FITTERS
 from app.learning.splits import temporal_at

@@ -7,7 +7,7 @@ from app.encoding.encoder import Encoder
 from app.errors import Invalid
 from app.learning.dataset import Interactions, interactions
 from app.learning.evaluation.ablation import VARIANTS, ablate, random_vectors, shuffled, tf_idf, whitened
-from app.learning.fit import FitConfig
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.training_config import TrainingConfig
 from app.types import no_progress

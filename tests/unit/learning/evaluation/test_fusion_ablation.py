@@ -11,6 +11,7 @@ from app.encoding.encoder import Encoder
 from app.errors import Invalid
 from app.features.ranking import FEATURES
 from app.features.ranking.names import ROW
+from app.learning.assembly import replace_manifest
 from app.learning.dataset import Interactions, interactions
 from app.learning.evaluation.ablation import check_wanted
 from app.learning.evaluation.compare import judge
@@ -27,7 +28,8 @@ from app.learning.evaluation.fusion_ablation import (
 from app.learning.evaluation.html_report import ablation_html
 from app.learning.evaluation.rank import Ranker
 from app.learning.evaluation.table import fusion_table, verdict_line
-from app.learning.fit import FitConfig, fit, replace_manifest
+from app.learning.fit import fit
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
 from app.learning.splits import Split, split
 from app.learning.training_config import TrainingConfig

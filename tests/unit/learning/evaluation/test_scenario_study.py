@@ -19,7 +19,7 @@ from app.learning.evaluation.scenario_study import (
     summarise,
 )
 from app.learning.evaluation.study_table import study_table
-from app.learning.fit import FitConfig
+from app.learning.fit_config import FitConfig
 from app.learning.inputs import encode_inputs
 from app.learning.popularity import popularity
 from app.learning.splits import temporal
