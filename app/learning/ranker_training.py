@@ -14,7 +14,7 @@ from app.features.ranking import FEATURES
 from app.features.ranking.names import OF_EVENTS, ROW, SOURCES
 from app.learning.ranker_cases import RankerCases
 from app.learning.ranker_curves import platt
-from app.model.ranker import MAX_POSITION, NUM_HEADS, RankerConfig, RankerNet, log_chances
+from app.model.ranker import MAX_POSITION, RankerConfig, RankerNet, log_chances
 from app.types import BoolArray, Float32Array, Int64Array
 
 EPOCHS, PATIENCE, STOP_SHARE = 10, 2, 0.15
@@ -31,8 +31,8 @@ def train(
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(cases))
     num_stop = 0 if epochs else round(STOP_SHARE * len(cases))
-    learned, stop = cases.subset(np.sort(order[num_stop:])), cases.subset(np.sort(order[:num_stop]))
-    net = new_net(learned, scenario_text_SG.shape[1])
+    learned, stop = np.sort(order[num_stop:]), np.sort(order[:num_stop])
+    net = new_net(cases, learned, scenario_text_SG.shape[1])
     deep = [value for name, value in net.named_parameters() if not name.startswith(("wide.", "position.", "sharpness"))]
     groups = [
         {"params": deep, "lr": RATE},
@@ -45,14 +45,14 @@ def train(
         net.train()
         for part in np.array_split(rng.permutation(len(learned)), max(1, len(learned) // STEP_CASES)):
             optimiser.zero_grad()
-            loss = _loss(net, learned.subset(part), scenario_text_SG, rng)
+            loss = _loss(net, cases, learned[part], scenario_text_SG, rng)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         if epochs:
             continue
         net.eval()
         with torch.no_grad():
-            left_out = float(_loss(net, stop, scenario_text_SG, np.random.default_rng(seed), train=False))
+            left_out = float(_loss(net, cases, stop, scenario_text_SG, np.random.default_rng(seed), train=False))
         if left_out < best_loss:
             best_loss, best_epoch = left_out, epoch
             best_state = {name: value.clone() for name, value in net.state_dict().items()}
@@ -64,18 +64,21 @@ def train(
     return net.eval(), epochs or max(1, best_epoch)
 
 
-def new_net(cases: RankerCases, text_dim: int) -> RankerNet:
-    """Starts as the fusion with the chances it has: the order of the fusion."""
-    some_XF = cases.features_UCF[cases.known_UC][:: max(1, int(cases.known_UC.sum()) // 50_000)].astype(np.float32)
+def new_net(cases: RankerCases, learned: Int64Array, text_dim: int) -> RankerNet:
+    """Starts as the fusion with the chances it has: the order of the fusion. learned: the cases it may know."""
+    step = max(1, int(cases.known_UC[learned].sum()) // 50_000)
+    at = tuple(index_X[::step] for index_X in np.nonzero(cases.known_UC[learned]))
+    some_XF = cases.features_UCF[learned[at[0]], at[1]].astype(np.float32)
     known_F = ~np.isnan(some_XF).all(0)
     mean_F, scale_F = np.zeros(len(FEATURES), np.float32), np.zeros(len(FEATURES), np.float32)
     mean_F[known_F] = np.nanmean(some_XF[:, known_F], 0)
     spread_F = np.nanstd(some_XF[:, known_F], 0)
     scale_F[known_F] = np.where(spread_F > 1e-4, 1.0 / np.maximum(spread_F, 1e-4), 0.0)
     net = RankerNet(RankerConfig(len(FEATURES), text_dim), mean_F, scale_F)
-    log_fused, judged_UC = ROW["log fused"], judged_of(cases)
+    log_fused, judged_UC = ROW["log fused"], judged_of(cases)[learned]
     slope, offset = platt(
-        cases.features_UCF[..., log_fused][judged_UC].astype(np.float64), cases.labels_UCH[..., 0][judged_UC]
+        cases.features_UCF[learned, :, log_fused][judged_UC].astype(np.float64),
+        cases.labels_UCH[learned, :, 0][judged_UC],
     )
     with torch.no_grad():
         net.wide.weight[0, log_fused] = slope / max(float(scale_F[log_fused]), 1e-3)
@@ -91,42 +94,37 @@ def judged_of(cases: RankerCases) -> BoolArray:
 
 
 def _loss(
-    net: RankerNet, cases: RankerCases, scenario_text_SG: Float32Array, rng: np.random.Generator, *, train: bool = True
-) -> Tensor:
+    net: RankerNet, cases: RankerCases, part_B: Int64Array, scenario_text_SG: Float32Array, rng: np.random.Generator,
+    *, train: bool = True,
+) -> Tensor:  # fmt: skip
     """Of a logged slate the cross entropy of what it held, over its whole funnel: what it did not hold says nothing, or the net would learn
-    who made the slate. Where nothing was logged, listwise: what was acted on against the other candidates."""
-    at_BK = _sampled(cases, rng)
-    take = np.take_along_axis
-    features_BKF = take(cases.features_UCF, at_BK[..., None], 1).astype(np.float32)
-    known_BK, place_BK = take(cases.known_UC, at_BK, 1), take(cases.position_UC, at_BK, 1)
-    labels_BKH = torch.from_numpy(take(cases.labels_UCH, at_BK[..., None], 1).astype(np.float32))
-    B, K = at_BK.shape
-    scenario_BG = scenario_text_SG[cases.scenario_U]
+    who made the slate. Where nothing was logged, listwise: what was acted on against the other candidates. part_B: these cases."""
+    at_BK = _sampled(cases, part_B, rng)
+    at = part_B[:, None], at_BK
+    features_BKF = cases.features_UCF[at].astype(np.float32)
+    labels_BKH = torch.from_numpy(cases.labels_UCH[at].astype(np.float32))
+    scenario_BG = scenario_text_SG[cases.scenario_U[part_B]]
     if train:
-        scenario_BG = np.where(rng.random((B, 1)) < SCENARIO_DROPPED, 0.0, scenario_BG).astype(np.float32)
+        dropped_B1 = rng.random((len(part_B), 1)) < SCENARIO_DROPPED
+        scenario_BG = np.where(dropped_B1, 0.0, scenario_BG).astype(np.float32)
         _drop(features_BKF, rng)
-    scenario_XG = torch.from_numpy(np.repeat(scenario_BG, K, 0))
-    logits_XH = net(
-        torch.from_numpy(features_BKF.reshape(B * K, -1)), scenario_XG, torch.zeros(B * K, dtype=torch.long)
-    )
-    place_X = torch.from_numpy(np.minimum(place_BK.ravel(), MAX_POSITION).astype(np.int64))
-    shown_X = place_X > 0
-    padding_BK = torch.from_numpy(~known_BK)
-    log_BKH = log_chances(logits_XH).view(B, K, NUM_HEADS)
-    scores_BKH = torch.cat([logits_XH.view(B, K, NUM_HEADS)[..., :1], log_BKH[..., 1:]], -1)
+    place_BK = torch.from_numpy(np.minimum(cases.position_UC[at], MAX_POSITION).astype(np.int64))
+    logits_BKH = net(torch.from_numpy(features_BKF), torch.from_numpy(scenario_BG), torch.zeros_like(place_BK))
+    shown_BK, padding_BK = place_BK > 0, torch.from_numpy(~cases.known_UC[at])
+    scores_BKH = torch.cat([logits_BKH[..., :1], log_chances(logits_BKH)[..., 1:]], -1)
     sharp_BKH = scores_BKH * net.sharpness.exp()  # a list wants wider gaps than chances have
-    labels_XH, logged_B1 = labels_BKH.view(-1, NUM_HEADS), shown_X.view(B, K).any(1, keepdim=True)
-    unlogged_BKH = labels_BKH * ~logged_B1[..., None]
+    unlogged_BKH = labels_BKH * ~shown_BK.any(1)[:, None, None]
     loss = torch.zeros(())
     for head, weight in enumerate((1.0, OTHER_HEADS, OTHER_HEADS)):
         loss = loss + weight * _listwise(sharp_BKH[..., head].masked_fill(padding_BK, -1e9), unlogged_BKH[..., head])
-    if bool(shown_X.any()):
-        placed_XH = torch.cat([logits_XH[:, :1] + net.position(place_X), logits_XH[:, 1:]], 1)[shown_X]
+    if bool(shown_BK.any()):
+        logits_XH = logits_BKH[shown_BK]
+        placed_XH = torch.cat([logits_XH[:, :1] + net.position(place_BK[shown_BK]), logits_XH[:, 1:]], 1)
         chances_XH = log_chances(placed_XH).exp().clamp(1e-6, 1 - 1e-6)
-        loss = loss + F.binary_cross_entropy(chances_XH, labels_XH[shown_X], reduction="sum") / shown_X.sum()
-    acted_X = (unlogged_BKH.reshape(-1, NUM_HEADS)[:, 0] > 0) & ~shown_X
-    if bool(acted_X.any()):  # what follows a click, where nobody logged what was not clicked
-        loss = loss + F.binary_cross_entropy_with_logits(logits_XH[acted_X, 1:], labels_XH[acted_X, 1:])
+        loss = loss + F.binary_cross_entropy(chances_XH, labels_BKH[shown_BK], reduction="sum") / len(logits_XH)
+    acted_BK = (unlogged_BKH[..., 0] > 0) & ~shown_BK
+    if bool(acted_BK.any()):  # what follows a click, where nobody logged what was not clicked
+        loss = loss + F.binary_cross_entropy_with_logits(logits_BKH[acted_BK][:, 1:], labels_BKH[acted_BK][:, 1:])
     return loss
 
 
@@ -141,13 +139,13 @@ def _listwise(scores_BK: Tensor, labels_BK: Tensor) -> Tensor:
     return loss
 
 
-def _sampled(cases: RankerCases, rng: np.random.Generator) -> Int64Array:
+def _sampled(cases: RankerCases, part_B: Int64Array, rng: np.random.Generator) -> Int64Array:
     """[B, K] places: all that was acted on or shown, the others drawn, those that the fusion puts first twice as likely as not."""
-    B, C = cases.known_UC.shape
+    B, C = len(part_B), cases.known_UC.shape[1]
     keys_BC = rng.random((B, C), np.float32)
     keys_BC[:, :NEAR] += np.float32(0.6)
-    keys_BC[~cases.known_UC] = -1.0
-    keys_BC[cases.labels_UCH[..., 0] | (cases.position_UC > 0)] = 3.0
+    keys_BC[~cases.known_UC[part_B]] = -1.0
+    keys_BC[cases.labels_UCH[part_B, :, 0] | (cases.position_UC[part_B] > 0)] = 3.0
     K = min(C, SAMPLED)
     return np.argpartition(-keys_BC, K - 1, axis=1)[:, :K] if K < C else np.tile(np.arange(C), (B, 1))
 

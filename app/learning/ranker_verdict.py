@@ -27,6 +27,7 @@ CONFIDENCE = 1.645  # standard errors that the mean gain must stand above 0
 MIN_POSITIVES = 30  # of a head, below which it has no curve of its own in a scenario
 BINS = 10
 PAIRED = 100
+SCORED_CASES = 16  # at a time: what a core's cache holds
 OBJECTIVES = ({"click": 1.0}, {"click": 1.0, "cart_add": 1.0}, {"click": 1.0, "purchase": 3.0})
 DISCOUNT = 1.0 / np.log2(np.arange(2, 12))
 
@@ -44,16 +45,15 @@ class Judged:
 @torch.inference_mode()
 def score(net: RankerNet, judged: Judged, where: Int64Array, scenario_text_SG: Float32Array) -> None:
     """Fills in the log chances of these cases."""
-    cases, C = judged.cases, judged.cases.known_UC.shape[1]
-    nowhere_C = torch.zeros(C, dtype=torch.long)
-    for u in where.tolist():
-        features_CF = torch.from_numpy(cases.features_UCF[u].astype(np.float32))
-        scenario_CG = torch.from_numpy(scenario_text_SG[cases.scenario_U[u]])[None].expand(C, -1)
-        place_C = torch.from_numpy(np.minimum(cases.position_UC[u], MAX_POSITION).astype(np.int64))
-        logits_CH = net(features_CF, scenario_CG, nowhere_C)
-        judged.log_UCH[u] = log_chances(logits_CH).numpy()
-        logits_CH[:, :1] += net.position(place_C) * (place_C > 0)[:, None]
-        judged.placed_UCH[u] = log_chances(logits_CH).numpy()
+    cases = judged.cases
+    for u_B in np.array_split(where, -(-len(where) // SCORED_CASES)):
+        place_BC = torch.from_numpy(np.minimum(cases.position_UC[u_B], MAX_POSITION).astype(np.int64))
+        features_BCF = torch.from_numpy(cases.features_UCF[u_B].astype(np.float32))
+        scenario_BG = torch.from_numpy(scenario_text_SG[cases.scenario_U[u_B]])
+        logits_BCH = net(features_BCF, scenario_BG, torch.zeros_like(place_BC))
+        judged.log_UCH[u_B] = log_chances(logits_BCH).numpy()
+        logits_BCH[..., :1] += net.position(place_BC) * (place_BC > 0)[..., None]
+        judged.placed_UCH[u_B] = log_chances(logits_BCH).numpy()
 
 
 Curves = dict[str, tuple[float, float]]

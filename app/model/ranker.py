@@ -5,7 +5,8 @@ that reads the scenario's words and the task. Heads in the form of the entire-sp
 p(cart | click), p_buy = p_click · p(buy | click). The place in the list is an input of training alone (Zhao et al. 2019): it
 moves the click's logit and is left out at serving.
 
-Shapes: X rows, F features, G scenario vector, H heads, E experts of a task, W width.
+Shapes: B cases, K candidates of each, X rows, F features, G scenario vector, H heads, E experts, W their width, T a tower's width,
+S scenarios.
 """
 
 from __future__ import annotations
@@ -68,28 +69,36 @@ class RankerNet(nn.Module):
         nn.init.zeros_(self.gate.bias)
         nn.init.zeros_(self.position.weight)
 
-    def forward(self, features_XF: Tensor, scenario_XG: Tensor, position_X: Tensor) -> Tensor:
-        """Logits [X, H] of p_click, p(cart | click), p(buy | click). scenario_XG: encoded descriptions, zero for the whole shop."""
-        x_XF = self.normalised(features_XF)
-        config = self.config
-        hidden_XEW = F.relu(self.experts(x_XF)).view(len(x_XF), -1, config.width)
-        hidden_XEW = self.dropout(hidden_XEW)
-        gates_XHE = self.gates(scenario_XG)
-        shared, own = config.shared_experts, config.own_experts
-        logits = []
-        for head in range(NUM_HEADS):
-            mine = slice(shared + head * own, shared + (head + 1) * own)
-            experts_XEW = torch.cat([hidden_XEW[:, :shared], hidden_XEW[:, mine]], 1)
-            mixed_XW = (experts_XEW * gates_XHE[:, head, :, None]).sum(1)
-            tower_XT = F.relu(mixed_XW @ self.tower[head] + self.tower_bias[head])
-            logits.append(tower_XT @ self.out[head])
-        out_XH = torch.stack(logits, 1) + self.wide(x_XF)
-        place_X1 = self.position(position_X) * (position_X > 0)[:, None]
-        return torch.cat([out_XH[:, :1] + place_X1, out_XH[:, 1:]], 1)
+    def forward(self, features_BKF: Tensor, scenario_BG: Tensor, position_BK: Tensor) -> Tensor:
+        """Logits [B, K, H] of p_click, p(cart | click), p(buy | click). scenario_BG: encoded descriptions, one for the K rows of a
+        case, zero for the whole shop.
 
-    def normalised(self, features_XF: Tensor) -> Tensor:
-        x_XF = ((features_XF - self.mean) * self.scale).clamp(-CLIP, CLIP)
-        return torch.where(torch.isnan(x_XF), 0.0, x_XF)
+        A gate is the same for all rows of a case and the tower behind it is linear up to its bias, so both are one matrix of the case."""
+        config, (B, K, _) = self.config, features_BKF.shape
+        x_BKF = self.normalised(features_BKF)
+        hidden_BKV = F.relu(self.experts(x_BKF))  # V: experts times their width
+        mixed_BEWHT = torch.einsum("bhe,hwt->bewht", self.all_gates(scenario_BG), self.tower)
+        mixed_BVO = mixed_BEWHT.reshape(B, hidden_BKV.shape[2], -1)
+        if (
+            self.training
+        ):  # a unit is gone for the whole case: its rows are compared by the same net, and few draws are needed
+            mixed_BVO = mixed_BVO * self.dropout(torch.ones(B, hidden_BKV.shape[2], 1))
+        towers_BKO = torch.bmm(hidden_BKV, mixed_BVO)
+        towers_BKHT = F.relu(towers_BKO.view(B, K, NUM_HEADS, config.tower) + self.tower_bias)
+        out_BKH = (towers_BKHT * self.out).sum(-1) + self.wide(x_BKF)
+        place_BK1 = self.position(position_BK) * (position_BK > 0)[..., None]
+        return torch.cat([out_BKH[..., :1] + place_BK1, out_BKH[..., 1:]], -1)
+
+    def normalised(self, features_BKF: Tensor) -> Tensor:
+        """NaN, which clamping lets through, becomes the mean."""
+        return ((features_BKF - self.mean) * self.scale).clamp_(-CLIP, CLIP).nan_to_num_(0.0)
+
+    def all_gates(self, scenario_SG: Tensor) -> Tensor:
+        """[S, H, all experts]: zero for the experts of other tasks."""
+        shared, own = self.config.shared_experts, self.config.own_experts
+        gates_SHE = self.gates(scenario_SG)
+        own_SHE = [F.pad(gates_SHE[:, h, shared:], (h * own, (NUM_HEADS - 1 - h) * own)) for h in range(NUM_HEADS)]
+        return torch.cat([gates_SHE[..., :shared], torch.stack(own_SHE, 1)], -1)
 
     def gates(self, scenario_SG: Tensor) -> Tensor:
         """[S, H, E], rows of E sum to 1."""
@@ -118,6 +127,6 @@ class RankerNet(nn.Module):
 
 
 def log_chances(logits_XH: Tensor) -> Tensor:
-    """Log of p_click, p_cart, p_buy [X, H], from `RankerNet`'s logits."""
+    """Log of p_click, p_cart, p_buy […, H], from `RankerNet`'s logits."""
     log_XH = F.logsigmoid(logits_XH)
-    return torch.cat([log_XH[:, :1], log_XH[:, :1] + log_XH[:, 1:]], 1)
+    return torch.cat([log_XH[..., :1], log_XH[..., :1] + log_XH[..., 1:]], -1)

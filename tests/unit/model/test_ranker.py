@@ -32,8 +32,8 @@ def test_numpy_serves_what_torch_trained():
     for scenario_G in (np.zeros(G, np.float32), rng.normal(size=G).astype(np.float32)):
         served_HC = runner.logits(features_FC, scenario_G)
         with torch.no_grad():
-            rows = torch.from_numpy(np.tile(scenario_G, (50, 1)))
-            trained_XH = net(torch.from_numpy(features_FC.T.copy()), rows, torch.zeros(50, dtype=torch.long))
+            features_BKF, scenario_BG = torch.from_numpy(features_FC.T[None].copy()), torch.from_numpy(scenario_G[None])
+            trained_XH = net(features_BKF, scenario_BG, torch.zeros(1, 50, dtype=torch.long))[0]
         np.testing.assert_allclose(served_HC, trained_XH.numpy().T, atol=2e-5)
         np.testing.assert_allclose(log_chances(served_HC), torch_log_chances(trained_XH).numpy().T, atol=2e-5)
         assert np.isfinite(served_HC).all()
@@ -59,9 +59,9 @@ def test_a_cart_or_a_purchase_is_never_likelier_than_the_click():
 def test_the_place_moves_the_click_alone_and_nothing_at_serving():
     net = shaken_net()
     with torch.no_grad():
-        x_XF, zero_XG = torch.zeros(2, F), torch.zeros(2, G)
-        first, deep = (net(x_XF, zero_XG, torch.full((2,), place)) for place in (1, 9))
-        unplaced = net(x_XF, zero_XG, torch.zeros(2, dtype=torch.long))
+        x_BKF, zero_BG = torch.zeros(1, 2, F), torch.zeros(1, G)
+        first, deep = (net(x_BKF, zero_BG, torch.full((1, 2), place))[0] for place in (1, 9))
+        unplaced = net(x_BKF, zero_BG, torch.zeros(1, 2, dtype=torch.long))[0]
     assert not torch.allclose(first[:, 0], deep[:, 0])
     assert torch.equal(first[:, 1:], deep[:, 1:])
     served = RankerRunner(net.arrays()).logits(np.zeros((F, 2), np.float32), np.zeros(G, np.float32))
