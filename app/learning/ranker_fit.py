@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from app.features.ranking import FEATURES
 from app.learning.ranker_cases import RankerCases
+from app.learning.ranker_heads import beliefs, believe, settle_heads
 from app.learning.ranker_training import train
-from app.learning.ranker_verdict import Judged, best_objective, calibrate, choose, score, settled
-from app.model.ranker import NUM_HEADS
+from app.learning.ranker_verdict import Judged, calibrate, choose, learned_objectives, score, settled
+from app.model.ranker import HEADS, NUM_HEADS
 from app.retrieval.ranker import COLD, WHOLE_SHOP
 from app.types import Float32Array, Json, Progress
 
@@ -56,16 +57,21 @@ def fit_ranker(
         score(net, judged, np.flatnonzero(half_U == half), scenario_text_SG)
         progress("ranker", 0.5 + 0.15 * (half + 1))
     net, _ = train(cases, scenario_text_SG, seed, max(1, round(float(np.mean(epochs)))))
+    believed = beliefs(judged)
+    believe(judged, believed)
+    settle_heads(net, believed)
     names = {WHOLE_SHOP: ~cases.cold_U, COLD: cases.cold_U}
     for row in np.unique(cases.scenario_U[~cases.cold_U]).tolist():
         if scenario_names[row]:
             names[scenario_names[row]] = (cases.scenario_U == row) & ~cases.cold_U
     calibration, errors = calibrate(judged, names)
     calibration = settled(calibration, net, judged, names, scenario_text_SG)
-    objective = {WHOLE_SHOP: best_objective(judged, ~cases.cold_U, calibration[WHOLE_SHOP], exclude_had)}
+    objective = learned_objectives(judged, names, calibration, exclude_had)
     choices: dict[str, Json] = {}
     for name, part_U in names.items():
-        chosen = choose(judged, part_U, objective[WHOLE_SHOP], calibration[WHOLE_SHOP], without, exclude_had)
+        weights = objective.get(name, objective[WHOLE_SHOP])
+        curves = calibration.get(name, calibration[WHOLE_SHOP])
+        chosen = choose(judged, part_U, weights, curves, without, exclude_had)
         if chosen is not None:
             choices[name] = chosen
     figures = "; ".join(f"{name or 'whole shop'}: {of['order']} ({of['why']})" for name, of in choices.items())  # type: ignore[index,call-overload]
@@ -76,6 +82,7 @@ def fit_ranker(
         "calibration": calibration,
         "calibration_error": errors,
         "objective": objective,
+        "after_click": {name: belief._asdict() for name, belief in zip(HEADS[1:], believed, strict=True)},
         "cases": len(cases),
         "logged_slates": cases.num_slates,
         "epochs": round(float(np.mean(epochs))),

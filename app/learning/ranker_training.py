@@ -14,13 +14,14 @@ from app.features.ranking import FEATURES
 from app.features.ranking.names import OF_EVENTS, ROW, SOURCES
 from app.learning.ranker_cases import RankerCases
 from app.learning.ranker_curves import platt
-from app.model.ranker import MAX_POSITION, RankerConfig, RankerNet, log_chances
+from app.model.ranker import MAX_POSITION, NUM_HEADS, RankerConfig, RankerNet, log_chances
 from app.types import BoolArray, Float32Array, Int64Array
 
 EPOCHS, PATIENCE, STOP_SHARE = 10, 2, 0.15
 STEP_CASES, SAMPLED, NEAR = 64, 100, 100  # cases of a step; candidates of a case; half of them from the first NEAR
 RATE, WIDE_RATE, PLACE_RATE, DECAY = 2e-3, 3e-3, 5e-2, 0.1
 SCENARIO_DROPPED, SOURCE_DROPPED, EVENTS_DROPPED = 0.2, 0.05, 0.05
+MIN_POSITIVES = 30  # of what follows a click, below which its head starts from nothing
 OTHER_HEADS = 0.3  # weight of the listwise loss of carts and purchases against that of clicks
 
 
@@ -33,10 +34,14 @@ def train(
     num_stop = 0 if epochs else round(STOP_SHARE * len(cases))
     learned, stop = np.sort(order[num_stop:]), np.sort(order[:num_stop])
     net = new_net(cases, learned, scenario_text_SG.shape[1])
-    deep = [value for name, value in net.named_parameters() if not name.startswith(("wide.", "position.", "sharpness"))]
+    deep = [
+        value
+        for name, value in net.named_parameters()
+        if not name.startswith(("wide.", "lean", "position.", "sharpness"))
+    ]
     groups = [
         {"params": deep, "lr": RATE},
-        {"params": net.wide.parameters(), "lr": WIDE_RATE, "weight_decay": 0.0},
+        {"params": [*net.wide.parameters(), net.lean], "lr": WIDE_RATE, "weight_decay": 0.0},
         {"params": [*net.position.parameters(), net.sharpness], "lr": PLACE_RATE, "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=DECAY)
@@ -65,7 +70,7 @@ def train(
 
 
 def new_net(cases: RankerCases, learned: Int64Array, text_dim: int) -> RankerNet:
-    """Starts as the fusion with the chances it has: the order of the fusion. learned: the cases it may know."""
+    """Starts as the fusion with the chances it has: the order of the fusion, for what follows a click too. learned: the cases it may know."""
     step = max(1, int(cases.known_UC[learned].sum()) // 50_000)
     at = tuple(index_X[::step] for index_X in np.nonzero(cases.known_UC[learned]))
     some_XF = cases.features_UCF[learned[at[0]], at[1]].astype(np.float32)
@@ -76,13 +81,18 @@ def new_net(cases: RankerCases, learned: Int64Array, text_dim: int) -> RankerNet
     scale_F[known_F] = np.where(spread_F > 1e-4, 1.0 / np.maximum(spread_F, 1e-4), 0.0)
     net = RankerNet(RankerConfig(len(FEATURES), text_dim), mean_F, scale_F)
     log_fused, judged_UC = ROW["log fused"], judged_of(cases)[learned]
-    slope, offset = platt(
-        cases.features_UCF[learned, :, log_fused][judged_UC].astype(np.float64),
-        cases.labels_UCH[learned, :, 0][judged_UC],
-    )
+    click_UC = cases.features_UCF[learned, :, log_fused].astype(np.float64)
+    labels_UCH = cases.labels_UCH[learned]
+    slope, offset = platt(click_UC[judged_UC], labels_UCH[..., 0][judged_UC])
+    acted_XH = labels_UCH[labels_UCH[..., 0]]
+    click_X = slope * click_UC[labels_UCH[..., 0]] + offset
     with torch.no_grad():
         net.wide.weight[0, log_fused] = slope / max(float(scale_F[log_fused]), 1e-3)
         net.wide.bias[0] = offset + slope * float(mean_F[log_fused])
+        for head in range(1, NUM_HEADS):
+            if acted_XH[:, head].sum() >= MIN_POSITIVES:
+                lean, net.wide.bias[head] = platt(click_X, acted_XH[:, head])
+                net.lean[head - 1] = lean
         net.out.normal_(std=0.05)
     return net
 

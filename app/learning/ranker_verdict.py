@@ -119,11 +119,44 @@ def paired(cases: RankerCases) -> BoolArray:
     return near_UC | cases.labels_UCH[..., 0] | (cases.position_UC > 0)
 
 
-def best_objective(judged: Judged, part_U: BoolArray, curves: Curves, exclude_had: bool) -> dict[str, float]:
-    """Weights of the heads for a scenario that gives none: those that rank left-out cases best; clicks alone unless others gain MARGIN."""
-    figures = [float(_ndcg(judged, part_U, _worth(judged, curves, tried), exclude_had).mean()) for tried in OBJECTIVES]
-    best = int(np.argmax(figures))
-    return dict(OBJECTIVES[best if figures[best] > figures[0] * (1 + MARGIN) else 0])
+def learned_objectives(
+    judged: Judged, names: Mapping[str, BoolArray], calibration: Mapping[str, Curves], exclude_had: bool
+) -> dict[str, dict[str, float]]:
+    """Weights of the heads for where none are given: of the whole shop, and of each scenario with cases enough. One that is not in it goes by
+    the whole shop."""
+    shop = best_objective(judged, names[WHOLE_SHOP], calibration[WHOLE_SHOP], exclude_had, OBJECTIVES[0])
+    assert shop is not None
+    found = {WHOLE_SHOP: shop}
+    for name, part_U in names.items():
+        if name not in (WHOLE_SHOP, COLD):
+            own = best_objective(
+                judged, part_U, calibration.get(name, calibration[WHOLE_SHOP]), exclude_had, shop, MIN_SCENARIO_CASES
+            )
+            if own is not None:
+                found[name] = own
+    return found
+
+
+def best_objective(
+    judged: Judged, part_U: BoolArray, curves: Curves, exclude_had: bool, usual: Mapping[str, float], least: int = 0
+) -> dict[str, float] | None:
+    """Those that rank left-out cases best; `usual` unless others gain MARGIN on it and stand CONFIDENCE clear of chance. None: fewer cases
+    than `least`."""
+    usual_U = _ndcg(judged, part_U, _worth(judged, curves, usual), exclude_had)
+    if len(usual_U) < least:
+        return None
+    best, best_gain = dict(usual), 0.0
+    for tried in OBJECTIVES:
+        gain_U = _ndcg(judged, part_U, _worth(judged, curves, tried), exclude_had) - usual_U
+        if _is_clear(gain_U, usual_U) and float(gain_U.mean()) > best_gain:
+            best, best_gain = dict(tried), float(gain_U.mean())
+    return best
+
+
+def _is_clear(gain_U: NDArray[np.float64], base_U: NDArray[np.float64]) -> bool:
+    error = float(gain_U.std()) / max(1, len(gain_U)) ** 0.5
+    gain = float(gain_U.mean())
+    return gain >= MARGIN * float(base_U.mean()) and gain >= CONFIDENCE * error
 
 
 def _worth(judged: Judged, curves: Curves, objective: Mapping[str, float]) -> Float32Array:
@@ -148,12 +181,11 @@ def choose(
     gain = by_ranker - by_fusion
     error = float(gain.std()) / len(gain) ** 0.5
     mean, base = float(gain.mean()), float(by_fusion.mean())
-    wins = mean >= MARGIN * base and mean >= CONFIDENCE * error
     losses = _losses(judged, part_U)
     total, total_fusion = (sum(of[key] for of in losses.values()) for key in ("ranker", "fusion"))
     explains = total < total_fusion * (1 - LOSS_MARGIN)
     return {
-        "order": "ranker" if wins else without,
+        "order": "ranker" if _is_clear(gain, by_fusion) else without,
         "objective": "ranker" if explains else without,
         "why": f"NDCG@10 {base + mean:.4f} against {base:.4f} of the fusion, gain {mean:+.4f} ± {error:.4f}, {len(gain)} cases",
         "ndcg@10": {"ranker": round(base + mean, 5), "fusion": round(base, 5), "standard_error": round(error, 5)},

@@ -3,7 +3,8 @@
 Progressive layered extraction (Tang et al. 2020) with one level: experts shared by all tasks and experts of one task, mixed by a gate
 that reads the scenario's words and the task. Heads in the form of the entire-space model (Ma et al. 2018): p_cart = p_click ·
 p(cart | click), p_buy = p_click · p(buy | click). The place in the list is an input of training alone (Zhao et al. 2019): it
-moves the click's logit and is left out at serving.
+moves the click's logit and is left out at serving. Purchases are few, so their head does not start from nothing: it leans on the
+click's logit, and its own part says where it differs.
 
 Shapes: B cases, K candidates of each, X rows, F features, G scenario vector, H heads, E experts, W their width, T a tower's width,
 S scenarios.
@@ -58,6 +59,9 @@ class RankerNet(nn.Module):
         self.tower_bias = nn.Parameter(torch.zeros(NUM_HEADS, config.tower))
         self.out = nn.Parameter(torch.zeros(NUM_HEADS, config.tower))  # starts as the wide part alone
         self.wide = nn.Linear(config.features, NUM_HEADS)
+        self.lean = nn.Parameter(
+            torch.zeros(NUM_HEADS - 1)
+        )  # what follows a click leans on its logit, without the place
         self.position = nn.Embedding(MAX_POSITION + 1, 1)
         self.sharpness = nn.Parameter(
             torch.ones(NUM_HEADS)
@@ -86,8 +90,8 @@ class RankerNet(nn.Module):
         towers_BKO = torch.bmm(hidden_BKV, mixed_BVO)
         towers_BKHT = F.relu(towers_BKO.view(B, K, NUM_HEADS, config.tower) + self.tower_bias)
         out_BKH = (towers_BKHT * self.out).sum(-1) + self.wide(x_BKF)
-        place_BK1 = self.position(position_BK) * (position_BK > 0)[..., None]
-        return torch.cat([out_BKH[..., :1] + place_BK1, out_BKH[..., 1:]], -1)
+        click_BK1, place_BK1 = out_BKH[..., :1], self.position(position_BK) * (position_BK > 0)[..., None]
+        return torch.cat([click_BK1 + place_BK1, out_BKH[..., 1:] + self.lean * click_BK1.detach()], -1)
 
     def normalised(self, features_BKF: Tensor) -> Tensor:
         """NaN, which clamping lets through, becomes the mean."""
@@ -112,6 +116,7 @@ class RankerNet(nn.Module):
         gets stays the same."""
         first = self.position.weight[1].clone()
         self.wide.bias[0] += first[0]
+        self.wide.bias[1:] -= self.lean * first[0]
         self.position.weight[1:] -= first
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:

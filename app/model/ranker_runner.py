@@ -38,6 +38,7 @@ class RankerRunner:
         self._shared = of_task - self._own
         self._first_XF = np.concatenate([held["experts_weight"], held["wide_weight"]])  # one product for both
         self._experts_bias, self._wide_bias = held["experts_bias"], held["wide_bias"]
+        self._lean_H1 = held.get("lean", np.zeros(H - 1, np.float32))[:, None]
         self._folded: dict[bytes, Folded] = {}
 
     def logits(self, features_FC: Float32Array, scenario_G: Float32Array) -> Float32Array:
@@ -52,6 +53,7 @@ class RankerRunner:
         tower_XC = tower @ hidden_XC
         _rectify(tower_XC, bias_X)
         _add_heads(out_HC, tower_XC, self._out_HT, self._wide_bias)
+        out_HC[1:] += self._lean_H1 * out_HC[0]
         return out_HC
 
     def gates(self, scenario_G: Float32Array) -> Float32Array:

@@ -73,7 +73,7 @@ def test_the_heads_know_their_rates_and_the_error_is_told(logged: SlateRanker) -
     assert all(of["ece"] < 0.03 for of in errors[""].values())
     assert errors[""]["purchase"]["rate"] < errors[""]["cart_add"]["rate"] < errors[""]["click"]["rate"]
     fresh = cases_of(300, signal=1.5, fused=1.0, slates=True, seed=9)
-    chances_HX = logged.chances(fresh.features_UCF[fresh.known_UC].astype(np.float32).T, "home", TEXTS[1])
+    chances_HX = logged.chances(fresh.features_UCF[fresh.known_UC].astype(np.float32).T.copy(), "home", TEXTS[1])
     rates = fresh.labels_UCH[fresh.known_UC].mean(0)
     np.testing.assert_allclose(chances_HX.mean(1), rates, rtol=0.35)  # a few dozen purchases
 
@@ -121,7 +121,7 @@ def test_platt_finds_the_curve_that_made_the_labels() -> None:
 
 
 def test_a_purchase_is_worth_what_the_objective_says(logged: SlateRanker) -> None:
-    features_FC = cases_of(1, signal=1.0, fused=1.0, seed=3).features_UCF[0].astype(np.float32).T
+    features_FC = cases_of(1, signal=1.0, fused=1.0, seed=3).features_UCF[0].astype(np.float32).T.copy()
     price_C = np.linspace(1, 50, features_FC.shape[1]).astype(np.float32)
     objective = Objective(click=0.5, purchase=3, value=0.2)
     expected_C = worth(logged.chances(features_FC, "search", TEXTS[2]), objective, price_C)
