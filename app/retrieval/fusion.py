@@ -111,7 +111,8 @@ class Fusion:
             ranks = {name: ranks_BQC[b, q, :length] for q, name in heard}
             scores = {name: told_BQC[b, q, :length] for q, name in heard}
             parts = {name: parts_BQC[b, q, :length] for q, name in heard}
-            found.append(Candidates(rows_BC[b, :length], scores_BC[b, :length], ranks, scores, parts))
+            table = (ranks_BQC[b], told_BQC[b]) if len(heard) == Q and length == C else None
+            found.append(Candidates(rows_BC[b, :length], scores_BC[b, :length], ranks, scores, parts, table=table))
         return found
 
     def _learned(self, scenario: str, repeats: bool, is_cold: bool) -> Mapping[str, float]:

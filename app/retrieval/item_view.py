@@ -16,6 +16,7 @@ from app.retrieval.space import ItemSpace
 from app.types import Float32Array, Int64Array
 
 LEAST_SHARE = np.float32(1e-7)
+NO_SHARES = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +57,18 @@ class ItemView(Items):
     def published(self, rows_C: Int64Array) -> NDArray[np.float64]:
         return self.space.published_R.take(rows_C)
 
-    def popularity(self, rows_C: Int64Array, scenario: int) -> tuple[Float32Array, Float32Array, Float32Array]:
+    def popularity(self, rows_C: Int64Array, scenario: int) -> Float32Array:
         out_3C = np.full((3, len(rows_C)), np.nan, np.float32)
-        trained_C = self.space.trained_rows(rows_C)
-        _fill_known(out_3C[2], trained_C, self.counts_N)
-        if self.popularity_SN is not None:
-            row = scenario if scenario < len(self.popularity_SN) else 0
-            _fill_shares(out_3C[0], trained_C, self.counts_N, self.popularity_SN[row])
-            _fill_shares(out_3C[1], trained_C, self.counts_N, self.popularity_SN[0])
-        here_C, shop_C, known_C = np.log(out_3C, out=out_3C)
-        return here_C, shop_C, known_C
+        here_N, shop_N = self._shares(scenario)
+        _fill_popularity(out_3C, self.space.trained_rows(rows_C), self.counts_N, here_N, shop_N)
+        return np.log(out_3C, out=out_3C)
+
+    def _shares(self, scenario: int) -> tuple[Float32Array, Float32Array]:
+        """In the scenario and in the shop [N] each; empty where nobody keeps them."""
+        if self.popularity_SN is None:
+            return NO_SHARES, NO_SHARES
+        row = scenario if scenario < len(self.popularity_SN) else 0
+        return self.popularity_SN[row], self.popularity_SN[0]
 
     def intervals(self, rows_C: Int64Array) -> Float32Array:
         out_C = np.full(len(rows_C), np.nan, np.float32)
@@ -74,22 +77,17 @@ class ItemView(Items):
         return out_C
 
 
-@compiled(types.void(writes("f4"), reads("i8"), reads("i8")))
-def _fill_known(known_C: Float32Array, trained_C: Int64Array, counts_N: Int64Array) -> None:
-    """One more than the events that training saw of each, where it saw any."""
+@compiled(types.void(writes("f4", 2), reads("i8"), reads("i8"), reads("f4"), reads("f4")))
+def _fill_popularity(
+    out_3C: Float32Array, trained_C: Int64Array, counts_N: Int64Array, here_N: Float32Array, shop_N: Float32Array
+) -> None:
+    """Of each item that training saw an event of: both shares, if they are known, and one more than the events."""
     for c in range(len(trained_C)):
         row = trained_C[c]
         if row >= 0 and counts_N[row] > 0:
-            known_C[c] = np.float32(counts_N[row]) + np.float32(1.0)
-
-
-@compiled(types.void(writes("f4"), reads("i8"), reads("i8"), reads("f4")))
-def _fill_shares(share_C: Float32Array, trained_C: Int64Array, counts_N: Int64Array, share_N: Float32Array) -> None:
-    """Where training saw an event of the item."""
-    for c in range(len(trained_C)):
-        row = trained_C[c]
-        if row >= 0 and counts_N[row] > 0:
-            share_C[c] = max(share_N[row], LEAST_SHARE)
+            if len(shop_N):
+                out_3C[0, c], out_3C[1, c] = max(here_N[row], LEAST_SHARE), max(shop_N[row], LEAST_SHARE)
+            out_3C[2, c] = np.float32(counts_N[row]) + np.float32(1.0)
 
 
 @compiled(types.void(writes("f4"), reads("i8"), reads("f4")))

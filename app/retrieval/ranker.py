@@ -12,7 +12,9 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numba import types
 
+from app.compiled import compiled, reads, writes
 from app.features.moment import NO_MOMENT, Moment
 from app.features.ranking import FEATURES
 from app.model.ranker_runner import RankerRunner
@@ -24,7 +26,9 @@ from app.types import Float32Array
 HEADS = ("click", "cart_add", "purchase")
 Method = Literal["ranker", "fusion", "rank fusion"]
 WHOLE_SHOP, COLD = "", "without history"  # keys of `choices` beside the scenarios
-LEAST_CHANCE = 1e-7
+CERTAIN = np.float32(16.1181)  # logit of a chance of 1 - 1e-7
+LARGEST = np.finfo(np.float32).max
+UNMOVED = (1.0, 0.0)
 MAX_LOGIT = np.float32(60.0)  # beyond it a chance is 0 or 1 to every digit there is
 
 
@@ -74,16 +78,21 @@ class SlateRanker:
     ) -> Float32Array:
         """float32 [C] above 0: the objective's weights times the chances; none given: those learned."""
         chances_HC = self.chances(features_FC, scenario, scenario_G)
-        given = objective or Objective(**self._of_scenario("objective", scenario))
+        given = objective or self._learned_objective(scenario)
         return worth(chances_HC, given, price_C, float(self._part("median_price") or 1.0))
 
     def chances(self, features_FC: Float32Array, scenario: str, scenario_G: Float32Array) -> Float32Array:
         """Calibrated p_click, p_cart, p_buy [H, C], 0-1."""
         assert self.runner is not None
-        log_HC = log_chances(self.runner.logits(features_FC, scenario_G))
+        return calibrated(whole_logits(self.runner.logits(features_FC, scenario_G)), self._curves(scenario))
+
+    def _curves(self, scenario: str) -> Float32Array:
+        """Slope and offset of each head [H, 2]."""
         curves = self._of_scenario("calibration", scenario)
-        slope_offset_H2 = np.asarray([curves.get(head, (1.0, 0.0)) for head in HEADS], np.float32)
-        return calibrated(log_HC, slope_offset_H2)
+        return np.asarray([curves.get(head, UNMOVED) for head in HEADS], np.float32)
+
+    def _learned_objective(self, scenario: str) -> Objective:
+        return Objective(**self._of_scenario("objective", scenario))
 
     def _choice(self, scenario: str, is_cold: bool) -> Mapping[str, Any]:
         return self._of_scenario("choices", COLD if is_cold else scenario)
@@ -97,23 +106,50 @@ class SlateRanker:
         return self.fitted.parameters.get(name)
 
 
-def log_chances(logits_HC: Float32Array) -> Float32Array:
-    """Log of p_click, p_cart, p_buy [H, C] from the logits of p_click, p(cart | click), p(buy | click)."""
-    log_HC: Float32Array = np.minimum(logits_HC, np.float32(0.0))
-    log_HC -= np.log1p(np.exp(-np.abs(logits_HC)))  # `logaddexp` takes five times as long
-    log_HC[1:] += log_HC[0]
-    return log_HC
+def whole_logits(logits_HC: Float32Array) -> Float32Array:
+    """Logits of p_click, p_cart, p_buy [H, C] from those of p_click, p(cart | click), p(buy | click): the odds against two things
+    together are a + b + ab, where a and b are the odds against each. At least the logit of the smallest float32."""
+    against_HC = np.empty_like(logits_HC)
+    _negate(against_HC, logits_HC)
+    np.exp(against_HC, out=against_HC)
+    _join(against_HC)
+    np.log(against_HC, out=against_HC)
+    return np.negative(against_HC, out=against_HC)
 
 
-def calibrated(log_HC: Float32Array, slope_offset_H2: Float32Array) -> Float32Array:
-    """Platt's curve (1999) on the logit of each chance."""
-    log_HC = np.minimum(log_HC, np.float32(-LEAST_CHANCE))
-    logit_HC = log_HC - np.log(-np.expm1(log_HC))
-    logit_HC *= slope_offset_H2[:, :1]
-    logit_HC += slope_offset_H2[:, 1:]
-    logit_HC = np.minimum(np.maximum(logit_HC, -MAX_LOGIT), MAX_LOGIT)
-    chances_HC: Float32Array = (1.0 / (1.0 + np.exp(-logit_HC))).astype(np.float32)
-    return chances_HC
+def calibrated(logits_HC: Float32Array, slope_offset_H2: Float32Array) -> Float32Array:
+    """Chances, by Platt's curve (1999) on the logit of each."""
+    against_HC = np.empty_like(logits_HC)
+    _move(against_HC, logits_HC, slope_offset_H2)
+    np.exp(against_HC, out=against_HC)
+    against_HC += np.float32(1.0)
+    return np.reciprocal(against_HC, out=against_HC)
+
+
+@compiled(types.void(writes("f4", 2), reads("f4", 2)))
+def _negate(out_HC: Float32Array, logits_HC: Float32Array) -> None:
+    for h in range(len(out_HC)):
+        for c in range(out_HC.shape[1]):
+            out_HC[h, c] = -min(max(logits_HC[h, c], -MAX_LOGIT), MAX_LOGIT)
+
+
+@compiled(types.void(writes("f4", 2)))
+def _join(against_HC: Float32Array) -> None:
+    """Odds against a click and, of the other heads, against the rest: those against both."""
+    for h in range(1, len(against_HC)):
+        for c in range(against_HC.shape[1]):
+            click, rest = against_HC[0, c], against_HC[h, c]
+            against_HC[h, c] = min(click + rest + click * rest, LARGEST)
+
+
+@compiled(types.void(writes("f4", 2), reads("f4", 2), reads("f4", 2)))
+def _move(out_HC: Float32Array, logits_HC: Float32Array, slope_offset_H2: Float32Array) -> None:
+    """Logits against, by the curves."""
+    for h in range(len(out_HC)):
+        slope, offset = slope_offset_H2[h, 0], slope_offset_H2[h, 1]
+        for c in range(out_HC.shape[1]):
+            moved = slope * min(logits_HC[h, c], CERTAIN) + offset
+            out_HC[h, c] = -min(max(moved, -MAX_LOGIT), MAX_LOGIT)
 
 
 def worth(

@@ -14,9 +14,9 @@ from app.serving.rules import Asked
 def moment_of(asked: Asked, live: LiveSnapshot, *, with_seen: bool = False) -> Moment:
     """with_seen: and what the shopper was shown of late, where a ranker reads it."""
     seen = asked.state.seen if with_seen and asked.personal else {}
-    row_K = np.asarray(live.catalogue.places(seen), np.int64)
-    times_K = np.fromiter(seen.values(), np.float32, len(seen))
-    if NOWHERE in row_K:
+    places = live.catalogue.places(seen)
+    row_K, times_K = np.asarray(places, np.int64), np.fromiter(seen.values(), np.float32, len(seen))
+    if NOWHERE in places:
         row_K, times_K = row_K[row_K != NOWHERE], times_K[row_K != NOWHERE]
     trending_rows_K, trending_scores_K = asked.trend.rows(live.catalogue)
     return Moment(

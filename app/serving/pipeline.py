@@ -52,6 +52,10 @@ def draft_slates(asked: Sequence[Asked], live: LiveSnapshot) -> list[Draft | Inv
         begin = perf_counter()
         _find_candidates(admitted, live, live.model)
         _time(admitted, "candidates", begin)
+    for (
+        draft
+    ) in admitted:  # step by step, not draft by draft: what a step reads and runs stays in the processor's cache
+        _rank(draft)
     return [draft if isinstance(draft, Invalid) else _or_invalid(_composed, draft) for draft in drafts]
 
 
@@ -71,13 +75,17 @@ def _find_candidates(drafts: Sequence[Draft], live: LiveSnapshot, model: LiveMod
         draft.found = found
 
 
+def _rank(draft: Draft) -> None:
+    if draft.found is not None:
+        begin = perf_counter()
+        draft.ranking = rank(draft.asked, draft.live, draft.found)
+        draft.timings_ms["ranking"] = _since(begin)
+
+
 def _composed(draft: Draft) -> Draft:
     begin = perf_counter()
-    if draft.found is not None:
-        draft.ranking = rank(draft.asked, draft.live, draft.found)
+    if draft.ranking is not None:
         draft.pool = make_pool(draft.ranking)
-        draft.timings_ms["ranking"] = _since(begin)
-        begin = perf_counter()
     for rule in (prefer_fresh, lower_disliked, boost, find_pins, select, rotate):
         rule(draft)
     draft.timings_ms["composition"] = _since(begin)

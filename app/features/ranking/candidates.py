@@ -16,26 +16,19 @@ from numpy.typing import NDArray
 
 from app.features.moment import Moment
 from app.features.ranking.facts import ItemFacts
-from app.features.ranking.loops import (
-    BY_RANK,
-    fill_days,
-    fill_prices,
-    fill_recent,
-    fill_repeats,
-    fill_same,
-    fill_share,
-    fill_source,
-)
+from app.features.ranking.loops import BY_RANK, fill_days, fill_recent, fill_repeats, fill_sources, fill_tastes
 from app.features.ranking.names import FEATURES, ROW, SOURCES
 from app.features.ranking.shopper import Past, Shopper
 from app.types import Float32Array, Int32Array, Int64Array
 
 RECENT = 8  # newest items of the history that a candidate is held against one by one
 SECONDS_PER_DAY = 86_400.0
-LEAST_FUSED, LEAST_WEIGHT = 1e-4, 1e-6
+LEAST_WEIGHT = 1e-6
 MOBILE, DESKTOP = ("mobile", "phone", "smartphone", "ios", "android", "app"), ("desktop", "web", "pc", "laptop")
 # First rows of groups that are filled together.
-TOWERS, TEXTS, PRICES, AGE, REPEATS = (ROW[name] for name in ("tower", "text of last", "price", "fresh", "times had"))
+TOWERS, TEXTS, TASTES, AGE, POPULARITY, REPEATS, REQUEST = (
+    ROW[name] for name in ("tower", "text of last", "price", "fresh", "popular here", "times had", "history")
+)
 
 
 class Found(Protocol):
@@ -50,8 +43,8 @@ class Found(Protocol):
     @property
     def ranks(self) -> Mapping[str, Int32Array]: ...
 
-    @property
-    def scores(self) -> Mapping[str, Float32Array]: ...
+    def stacked(self) -> tuple[Int32Array, Float32Array]:
+        """Ranks and scores [Q, C], by source in the order of `ranks`."""
 
 
 class Items(Protocol):
@@ -72,8 +65,8 @@ class Items(Protocol):
     def published(self, rows_C: Int64Array) -> NDArray[np.float64]:
         """Unix seconds [C]; -inf where unknown."""
 
-    def popularity(self, rows_C: Int64Array, scenario: int) -> tuple[Float32Array, Float32Array, Float32Array]:
-        """Log shares of the events in the scenario and in the shop, and log1p of the training events: [C] each, NaN for what training did
+    def popularity(self, rows_C: Int64Array, scenario: int) -> Float32Array:
+        """Log shares of the events in the scenario and in the shop, and log1p of the training events: [3, C], NaN for what training did
         not see."""
 
     def intervals(self, rows_C: Int64Array) -> Float32Array:
@@ -90,10 +83,13 @@ def features_of(
     past, moment = shopper.past(), shopper.moment
     _of_sources(out_FK, found, place_K)
     _of_likeness(out_FK, rows_K, shopper, past, moment, items)
-    _of_tastes(out_FK, rows_K, past, items.facts)
+    facts = items.facts
+    fill_tastes(
+        out_FK[TASTES : TASTES + 8], rows_K, facts.log_price_R, facts.category_R, facts.department_R, facts.brand_R, past.rows_L,
+        past.weight_L,
+    )  # fmt: skip
     _of_age(out_FK, rows_K, moment, items)
-    popular_K, in_shop_K, known_K = items.popularity(rows_K, scenario)
-    out_FK[ROW["popular here"]], out_FK[ROW["popular in shop"]], out_FK[ROW["known"]] = popular_K, in_shop_K, known_K
+    out_FK[POPULARITY : POPULARITY + 3] = items.popularity(rows_K, scenario)
     fill_repeats(
         out_FK[REPEATS : REPEATS + 4], rows_K, items.intervals(rows_K), past.rows_L, past.ages_L, moment.seen_rows_K,
         moment.seen_times_K,
@@ -110,13 +106,16 @@ def _all_places(num: int) -> Int64Array:
 
 
 def _of_sources(out_FK: Float32Array, found: Found, place_K: Int64Array) -> None:
-    Q, sources_K = len(SOURCES), out_FK[ROW["sources"]]
-    for q, name in enumerate(SOURCES):
-        if name in found.ranks:
-            fill_source(out_FK[q], out_FK[Q + q], sources_K, found.ranks[name], found.scores[name], place_K, BY_RANK)
-    fused_K, log_fused_K = out_FK[ROW["fused"]], out_FK[ROW["log fused"]]
-    found.scores_C.take(place_K, out=fused_K, mode="clip")
-    np.log(np.maximum(fused_K, LEAST_FUSED, out=log_fused_K), out=log_fused_K)
+    rank_QC, score_QC = found.stacked()
+    fill_sources(out_FK[:TOWERS], _rows_of(tuple(found.ranks)), rank_QC, score_QC, found.scores_C, place_K, BY_RANK)
+    log_fused_K = out_FK[ROW["log fused"]]
+    np.log(log_fused_K, out=log_fused_K)
+
+
+@lru_cache(maxsize=256)
+def _rows_of(sources: tuple[str, ...]) -> Int64Array:
+    """Of their ranks; -1 for a source that is no feature."""
+    return np.asarray([SOURCES.index(name) if name in SOURCES else -1 for name in sources], np.int64)
 
 
 def _of_likeness(
@@ -127,7 +126,6 @@ def _of_likeness(
     rows_X = np.concatenate([recent_H, rows_K])
     _of_towers(out_FK[TOWERS : TOWERS + 4], items.vectors(rows_X), len(recent_H), shopper.towers_2D)
     words_P = None if moment.query_T is None else items.words(moment.query_T)
-    out_FK[ROW["words"]] = float(words_P is not None)
     _of_texts(out_FK[TEXTS : TEXTS + 4], items.texts(rows_X), past.weight_L[-RECENT:], words_P)
 
 
@@ -158,17 +156,6 @@ def _alike(vectors_KD: Float32Array, asked_XD: Float32Array) -> Float32Array:
     return alike_KX
 
 
-def _of_tastes(out_FK: Float32Array, rows_K: Int64Array, past: Past, facts: ItemFacts) -> None:
-    """Price against the shopper's habit, and their shares of category, department and brand."""
-    fill_prices(out_FK[PRICES : PRICES + 3], rows_K, facts.log_price_R, past.rows_L, past.weight_L)
-    for name, codes_R in (
-        ("category", facts.category_R), ("department", facts.department_R), ("brand", facts.brand_R)
-    ):  # fmt: skip
-        fill_share(out_FK[ROW[f"{name} share"]], rows_K, codes_R, past.rows_L, past.weight_L)
-        if name != "department" and len(past):
-            fill_same(out_FK[ROW[f"{name} of last"]], rows_K, codes_R, int(past.rows_L[-1]))
-
-
 def _of_age(out_FK: Float32Array, rows_K: Int64Array, moment: Moment, items: Items) -> None:
     fresh_K, age_K = out_2K = out_FK[AGE : AGE + 2]
     if moment.at is None:
@@ -181,12 +168,24 @@ def _of_age(out_FK: Float32Array, rows_K: Int64Array, moment: Moment, items: Ite
 
 def _of_request(out_FK: Float32Array, past: Past, moment: Moment, home: str) -> None:
     """The same for every candidate."""
-    out_FK[ROW["history"]] = math.log1p(len(past))
-    out_FK[ROW["idle"]] = math.log1p(past.ages_L[-1]) if len(past) else np.nan
+    sine = cosine = 0.0
     if moment.at is not None:
         turn = 2 * math.pi * (moment.at % SECONDS_PER_DAY) / SECONDS_PER_DAY
-        out_FK[ROW["hour sine"]], out_FK[ROW["hour cosine"]] = math.sin(turn), math.cos(turn)
-    device, country = (str(moment.context.get(name) or "").strip().lower() for name in ("device", "country"))
-    out_FK[ROW["mobile"]], out_FK[ROW["desktop"]] = float(device in MOBILE), float(device in DESKTOP)
-    out_FK[ROW["home country"]] = float(country != "" and country == home)
-    out_FK[ROW["other country"]] = float(country not in ("", home))
+        sine, cosine = math.sin(turn), math.cos(turn)
+    device, country = _word(moment, "device"), _word(moment, "country")
+    said = {
+        "history": math.log1p(len(past)),
+        "idle": math.log1p(past.ages_L[-1]) if len(past) else math.nan,
+        "hour sine": sine,
+        "hour cosine": cosine,
+        "mobile": device in MOBILE,
+        "desktop": device in DESKTOP,
+        "home country": country != "" and country == home,
+        "other country": country not in ("", home),
+        "words": moment.query_T is not None,
+    }
+    out_FK[REQUEST:] = np.asarray([*said.values()], np.float32)[:, None]
+
+
+def _word(moment: Moment, name: str) -> str:
+    return str(moment.context.get(name) or "").strip().lower()

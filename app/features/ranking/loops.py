@@ -20,6 +20,7 @@ Float64Array = NDArray[np.float64]
 DEPTH = 60  # a source's score at this rank is 0, that of its first candidate 1
 MAX_RANK = 1_023
 BY_RANK = np.r_[0.0, 1.0 / np.log2(1.0 + np.arange(1, MAX_RANK + 1))].astype(np.float32)
+LEAST_FUSED = 1e-4
 LEAST_SPREAD = 0.25  # of a shopper's log prices
 LEAST_SPAN, LEAST_WEIGHT = 1e-9, 1e-6
 FRESH_DAYS, MAX_DAYS = 30.0, 3_650.0
@@ -31,27 +32,49 @@ SPREAD_BITS = 0x9E3779B1  # Fibonacci hashing: Knuth, The Art of Computer Progra
 
 
 @compiled(types.void(*(writes("f4"),) * 3, reads("i4"), reads("f4"), reads("i8"), reads("f4")))
-def fill_source(
+def _fill_source(
     by_rank_K: Float32Array, by_score_K: Float32Array, sources_K: Float32Array, rank_C: Int32Array, score_C: Float32Array,
     place_K: Int64Array, by_rank: Float32Array,
 ) -> None:  # fmt: skip
     """What one source says of the candidates at these places; its scores are held against the whole list. sources_K: counted up where it
-    brought one. by_rank: `BY_RANK`."""
+    brought one."""
     top, least = np.float32(-np.inf), np.float32(np.inf)
-    for c in range(len(rank_C)):
-        if rank_C[c] > 0 and math.isfinite(score_C[c]):
-            top = max(top, score_C[c])
-            if rank_C[c] <= DEPTH:
-                least = min(least, score_C[c])
+    for c in range(
+        len(rank_C)
+    ):  # without a branch: which candidates a source brought is nothing a processor could guess
+        brought = (rank_C[c] > 0) & (abs(score_C[c]) < np.inf)
+        high = score_C[c] if brought else np.float32(-np.inf)
+        low = score_C[c] if brought & (rank_C[c] <= DEPTH) else np.float32(np.inf)
+        top, least = high if high > top else top, low if low < least else least
     if least == np.inf:
         least = np.float32(0.0)
     span = max(top - least, np.float32(LEAST_SPAN))
     for k in range(len(place_K)):
         rank = rank_C[place_K[k]]
         share = (score_C[place_K[k]] - least) / span
-        share = min(share, np.float32(1.0)) if rank > 0 and share > 0 else np.float32(0.0)
-        by_rank_K[k], by_score_K[k] = by_rank[min(rank, MAX_RANK)], share
+        share = share if (rank > 0) & (share > 0) else np.float32(0.0)
+        by_score_K[k] = share if share < 1 else np.float32(1.0)
+        by_rank_K[k] = by_rank[min(rank, MAX_RANK)]
         sources_K[k] += np.float32(rank > 0)
+
+
+@compiled(
+    types.void(writes("f4", 2), reads("i8"), reads("i4", 2), reads("f4", 2), reads("f4"), reads("i8"), reads("f4"))
+)
+def fill_sources(
+    out_XK: Float32Array, row_Q: Int64Array, rank_QC: Int32Array, score_QC: Float32Array, fused_C: Float32Array,
+    place_K: Int64Array, by_rank: Float32Array,
+) -> None:  # fmt: skip
+    """Rank of each source, score of each, fused, fused and at least LEAST_FUSED, and how many sources; out_XK: zero. row_Q: of the sources
+    among those, -1 for one that has none. by_rank: `BY_RANK`."""
+    num = (len(out_XK) - 3) // 2
+    for q in range(len(row_Q)):
+        if row_Q[q] >= 0:
+            by_rank_K, by_score_K = out_XK[row_Q[q]], out_XK[num + row_Q[q]]
+            _fill_source(by_rank_K, by_score_K, out_XK[2 * num + 2], rank_QC[q], score_QC[q], place_K, by_rank)
+    for k in range(len(place_K)):
+        out_XK[2 * num, k] = fused_C[place_K[k]]
+        out_XK[2 * num + 1, k] = max(fused_C[place_K[k]], np.float32(LEAST_FUSED))
 
 
 @compiled(types.void(writes("f4", 2), reads("f4", 2), types.intp))
@@ -65,7 +88,7 @@ def fill_recent(out_2K: Float32Array, alike_KX: Float32Array, num: int) -> None:
 
 
 @compiled(types.void(writes("f4"), reads("i8"), reads("i4"), reads("i4"), reads("f4")))
-def fill_share(
+def _fill_share(
     share_K: Float32Array, rows_K: Int64Array, codes_R: Int32Array, rows_L: Int32Array, weight_L: Float32Array
 ) -> None:
     """The share of the shopper's past that has the candidate's code. Code 0, of an unknown value, has none."""
@@ -84,7 +107,7 @@ def fill_share(
 
 
 @compiled(types.void(writes("f4"), reads("i8"), reads("i4"), types.intp))
-def fill_same(same_K: Float32Array, rows_K: Int64Array, codes_R: Int32Array, last: int) -> None:
+def _fill_same(same_K: Float32Array, rows_K: Int64Array, codes_R: Int32Array, last: int) -> None:
     """1 where the candidate has the code of that row, which is known."""
     if codes_R[last] > 0:
         for k in range(len(rows_K)):
@@ -92,7 +115,7 @@ def fill_same(same_K: Float32Array, rows_K: Int64Array, codes_R: Int32Array, las
 
 
 @compiled(types.void(writes("f4", 2), reads("i8"), reads("f4"), reads("i4"), reads("f4")))
-def fill_prices(
+def _fill_prices(
     out_3K: Float32Array, rows_K: Int64Array, log_price_R: Float32Array, rows_L: Int32Array, weight_L: Float32Array
 ) -> None:
     """price, above habit, from habit."""
@@ -114,6 +137,26 @@ def fill_prices(
         price = np.float64(log_price_R[rows_K[k]])
         out_3K[0, k], out_3K[1, k] = price, (price - habit) / spread
         out_3K[2, k] = abs(out_3K[1, k])
+
+
+@compiled(
+    types.void(
+        writes("f4", 2), reads("i8"), reads("f4"), reads("i4"), reads("i4"), reads("i4"), reads("i4"), reads("f4")
+    )
+)
+def fill_tastes(
+    out_8K: Float32Array, rows_K: Int64Array, log_price_R: Float32Array, category_R: Int32Array, department_R: Int32Array,
+    brand_R: Int32Array, rows_L: Int32Array, weight_L: Float32Array,
+) -> None:  # fmt: skip
+    """Price against the shopper's habit, their shares of category, department and brand, and whether category and brand are those of the
+    last; out_8K: zero."""
+    _fill_prices(out_8K[:3], rows_K, log_price_R, rows_L, weight_L)
+    _fill_share(out_8K[3], rows_K, category_R, rows_L, weight_L)
+    _fill_share(out_8K[4], rows_K, department_R, rows_L, weight_L)
+    _fill_share(out_8K[5], rows_K, brand_R, rows_L, weight_L)
+    if len(rows_L):
+        _fill_same(out_8K[6], rows_K, category_R, rows_L[-1])
+        _fill_same(out_8K[7], rows_K, brand_R, rows_L[-1])
 
 
 @compiled(types.void(writes("f4", 2), reads("f8"), types.float64))

@@ -12,14 +12,14 @@ from app.types import Float32Array
 def make_pool(ranking: Ranking) -> Pool:
     """Best first. A score that is no finite number comes last, worth nothing, and never leaves the service."""
     scores_C = ranking.scores_C
-    finite_C = np.isfinite(scores_C)
-    if not finite_C.all():
+    if np.isfinite(scores_C).all():
+        order_C = np.argsort(-scores_C, kind="stable")
+    else:
+        finite_C = np.isfinite(scores_C)
         least = min(float(scores_C[finite_C].min(initial=0.0)), 0.0)
         order_C = np.lexsort((-np.where(finite_C, scores_C, 0.0), ~finite_C))
         scores_C = np.where(finite_C, scores_C, least).astype(np.float32)
-    else:
-        order_C = np.argsort(-scores_C, kind="stable")
-    return Pool(ranking.candidates, ranking.candidates.rows_C[order_C], scores_C[order_C], order_C)
+    return Pool(ranking.candidates, ranking.candidates.rows_C.take(order_C), scores_C.take(order_C), order_C)
 
 
 def scaled(scores_C: Float32Array, factor_C: Float32Array) -> Float32Array:

@@ -61,6 +61,7 @@ def without_source(found: Candidates, name: str) -> Candidates:
         found,
         scores_C=found.scores_C - part_C,
         ranks={**found.ranks, name: np.zeros_like(found.ranks[name])},
+        table=None,
         scores={**found.scores, name: np.full_like(found.scores[name], np.nan)},
         parts={**found.parts, name: np.zeros_like(part_C)},
     )

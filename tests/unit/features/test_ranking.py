@@ -42,7 +42,7 @@ class Shop:
         return np.asarray([NOW - 30 * DAY, -np.inf, NOW, NOW])[rows_C]
 
     def popularity(self, rows_C, scenario):
-        return tuple(np.asarray(part, np.float32)[rows_C] for part in ([scenario] * 4, [-2] * 4, [1, 2, 3, np.nan]))
+        return np.asarray([[scenario] * 4, [-2] * 4, [1, 2, 3, np.nan]], np.float32)[:, rows_C]
 
     def intervals(self, rows_C):
         return np.asarray([4.0, np.nan, np.nan, np.nan], np.float32)[rows_C]
@@ -74,6 +74,7 @@ def features(candidates=None, who=None, **options):
 def test_the_rows_are_those_of_the_sources_there_are():
     assert (*LEARNABLE, QUERY) == SOURCES
     assert len(set(FEATURES)) == len(FEATURES) <= 64
+    assert FEATURES[: 2 * len(SOURCES)] == tuple(f"{source} {what}" for what in ("rank", "score") for source in SOURCES)
 
 
 def test_a_source_that_did_not_bring_an_item_says_nothing():

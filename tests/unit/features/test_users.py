@@ -1,8 +1,10 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
-from app.features.users import KINDS, PAD, HistoryItem, collapse_runs, fold_users
+from app.features.users import KINDS, PAD, HistoryItem, collapse_runs, fold_events, fold_users
 from app.model.user_tower import gap_bucket
 
 VIEW, CLICK, BUY, DISLIKE = (KINDS[name] for name in ("view", "click", "purchase", "dislike"))
@@ -45,3 +47,17 @@ def test_whole_minutes_between_events_fall_into_one_bucket_whenever_it_is_asked(
     ages = fold_users([history], [now], np.zeros((1, 4), np.float32), [0]).ages_BL[0, :4]
     gaps = torch.from_numpy((ages[:-1] - ages[1:]).astype(np.float32))
     assert gap_bucket(gaps).tolist() == [1, 2, 3]
+
+
+def test_events_are_folded_as_runs_are_collapsed() -> None:
+    rng = np.random.default_rng(5)
+    starts = np.asarray([0, 0, 40, 55])
+    row, kind, at = rng.integers(0, 3, 55), rng.integers(0, 14, 55), np.sort(rng.uniform(0, 9e4, 55))
+    batch = fold_events(row, kind, at, starts, [9e4] * 3, np.zeros((3, 4), np.float32), [0] * 3, length=20)
+    for b, (begin, end) in enumerate(pairwise(starts.tolist())):
+        mine = slice(max(begin, end - 20), end)
+        last, strongest = collapse_runs(row[mine], kind[mine])
+        padding = [PAD] * (20 - len(last))
+        assert batch.history_BL[b].tolist() == [*row[mine][last], *padding]
+        assert batch.kinds_BL[b, : len(last)].tolist() == strongest.tolist()
+        np.testing.assert_allclose(batch.ages_BL[b, : len(last)], (9e4 - at[mine][last]) / 3600)

@@ -8,9 +8,13 @@ from app.model.ranker import log_chances as torch_log_chances
 from app.model.ranker_runner import CLIP as SERVED_CLIP
 from app.model.ranker_runner import RankerRunner
 from app.retrieval.ranker import HEADS as SERVED_HEADS
-from app.retrieval.ranker import log_chances
+from app.retrieval.ranker import whole_logits
 
 F, G = 11, 6
+
+
+def log_chances(logits_HC: np.ndarray) -> np.ndarray:
+    return -np.logaddexp(0.0, -whole_logits(logits_HC))
 
 
 def shaken_net(seed: int = 3) -> RankerNet:

@@ -32,12 +32,15 @@ def test_an_objective_is_the_sum_it_says(objective, expected):
 
 
 def test_platt_moves_the_logit():
-    log_HC = np.log(CHANCES)
+    logits_HC = np.log(CHANCES / (1 - CHANCES))
     unmoved = np.tile(np.asarray([1.0, 0.0], np.float32), (3, 1))
-    np.testing.assert_allclose(calibrated(log_HC, unmoved), CHANCES, rtol=1e-5)
-    moved = calibrated(log_HC, np.asarray([[2.0, 1.0], [1.0, 0.0], [1.0, 0.0]], np.float32))
+    np.testing.assert_allclose(calibrated(logits_HC, unmoved), CHANCES, rtol=1e-5)
+    moved = calibrated(logits_HC, np.asarray([[2.0, 1.0], [1.0, 0.0], [1.0, 0.0]], np.float32))
     assert moved[0].tolist() == pytest.approx((1 / (1 + np.exp(-(2 * np.log([1.0, 0.25]) + 1)))).tolist(), rel=1e-5)
-    assert np.isfinite(calibrated(np.asarray([[0.0], [-300.0], [-1e-12]], np.float32), unmoved)).all()
+    far = calibrated(np.asarray([[np.inf], [-300.0], [80.0]], np.float32), unmoved)
+    assert np.isfinite(far).all()
+    assert (far > 0).all()
+    assert (far <= 1).all()
 
 
 def ranker(arrays=ARRAYS, features=FEATURES, **parameters) -> SlateRanker:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from app.catalogue.item import Item, ItemChanges
 from app.retrieval.columns import Columns
 from app.retrieval.filters import parse_filter
-from app.serving.catalogue_view import CatalogueView
+from app.serving.catalogue_view import NOWHERE, CatalogueView
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -50,6 +50,9 @@ def test_an_item_moved_to_the_delta_is_shown_once():
     assert np.flatnonzero(moved.visible(NOW)).tolist() == [1, 2]
     assert moved.item("a") == Item("a", title="rewritten")
     assert moved.num_items == 2
+    assert moved.places(["a", "c", "b"]) == [2, NOWHERE, 1]
+    assert moved.ids_at([2, 1]) == ["a", "b"]
+    assert view.places(["c", "b"]) == [NOWHERE, 1]
     assert shown(moved.apply(ItemChanges(2, (Item("a", available=False),)))) == {"b"}
 
 
