@@ -35,6 +35,7 @@ def test_numpy_serves_what_torch_trained():
     features_FC[0, :5], features_FC[1, 5:9] = np.nan, np.inf
     for scenario_G in (np.zeros(G, np.float32), rng.normal(size=G).astype(np.float32)):
         served_HC = runner.logits(features_FC, scenario_G)
+        np.testing.assert_array_equal(runner.logits(np.asfortranarray(features_FC), scenario_G), served_HC)
         with torch.no_grad():
             features_BKF, scenario_BG = torch.from_numpy(features_FC.T[None].copy()), torch.from_numpy(scenario_G[None])
             trained_XH = net(features_BKF, scenario_BG, torch.zeros(1, 50, dtype=torch.long))[0]
