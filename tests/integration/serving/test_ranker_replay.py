@@ -79,6 +79,9 @@ async def test_what_was_served_is_what_training_reads(
         return out_FC
 
     monkeypatch.setattr(Snapshot, "features", spy)
+    # A busy machine may answer late; then a slate goes without what it did not get, which is no matter of this test.
+    for patience in ("serving.trends.WAIT_SECONDS", "stores.redis.live_state.TRENDS_SECONDS"):
+        monkeypatch.setattr(f"app.{patience}", 30.0)
     events, impressions = PostgresEvents(engine), PostgresImpressions(engine)
 
     async def did(kind: str, item_id: str, hours: float, **more: object) -> None:
