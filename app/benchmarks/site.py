@@ -117,7 +117,7 @@ async def _fill(settings: Settings, shop: ShopData, served: Sequence[str], progr
 
 async def publish(settings: Settings, snapshot: Snapshot, *, live: bool = True) -> Path:
     directory = Path(settings.models_url()) / snapshot.version
-    await asyncio.to_thread(snapshot.save, directory)
+    await asyncio.to_thread(lambda: snapshot.save(directory, snapshot.graphs()))  # as a training saves it
     async with open_stores(settings) as stores:
         await stores.versions.add(ModelVersion(snapshot.version, utc_now(), "full", verdict="passed"))
     if live:
