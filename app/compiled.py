@@ -42,7 +42,7 @@ def several(*kinds: Any) -> Any:
 
 
 def _can_keep() -> bool:
-    beside, of_user = Path(__file__).parent, Path.home()
+    beside, of_user = Path(__file__).parent, os.path.expanduser("~")  # as it stands for a user whom nobody knows
     return "NUMBA_CACHE_DIR" in os.environ or any(os.access(place, os.W_OK) for place in (beside, of_user))
 
 
