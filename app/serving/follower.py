@@ -67,7 +67,7 @@ class Follower:
         self._interval_seconds = interval_seconds
         self._followed = Revisions(-1, -1, -1, -1, -1)
         self._not_before: dict[str, float] = {}
-        self._knows_live = False  # the database has told which version is live, if any is
+        self._has_met_model = False  # there is none, it was loaded once, or its artifact cannot be read
         self._never_reached = -1  # an announced catalogue revision that the database does not have
         self._catching_up = asyncio.Lock()
         self._texts_wait = asyncio.Event()
@@ -77,7 +77,7 @@ class Follower:
     @property
     def is_ready(self) -> bool:
         """The catalogue has been read once, and the live model was loaded or could not be: slates can be served."""
-        return self._followed.catalogue >= 0 and self._knows_live
+        return self._followed.catalogue >= 0 and self._has_met_model
 
     @property
     def is_complete(self) -> bool:
@@ -107,10 +107,9 @@ class Follower:
         await self._step("scenarios", seen.scenarios, self._follow_scenarios)
         if self._swap is None or self._swap.done():
             self._swap = asyncio.create_task(self._step("models", seen.models, self._follow_models))
-        if (
-            not self._knows_live
-        ):  # starting, perhaps while the database was away: the first slate should come from the model
+        if not self._has_met_model:  # starting, perhaps while the database was away: the first slate is a model's
             await asyncio.wait([self._swap], timeout=FIRST_MODEL_SECONDS)
+            self._has_met_model |= not self._swap.done()
         await self._step("catalogue", seen.catalogue, lambda: self.catch_up(seen.catalogue))
 
     async def catch_up(self, revision: int) -> None:
@@ -167,15 +166,20 @@ class Follower:
 
     async def _follow_models(self) -> None:
         version = await self._versions.live()
-        self._knows_live = True
         if version is None or version.version == self._live.current.model_version:
+            self._has_met_model = True
             return
         begin = monotonic()
-        state = await within(self.load(version.version), MODEL_SECONDS)
+        try:
+            state = await within(self.load(version.version), MODEL_SECONDS)
+        except Exception:
+            self._has_met_model = True
+            raise
         await self._advance(state)
         await state.embed(only_known=True)
         await state.use_scenarios(self._scenarios.all())
         self._live.state = state
+        self._has_met_model = True
         self._texts_wait.set()
         logger.info("model live", version=version.version, seconds=round(monotonic() - begin, 2))
 
@@ -192,7 +196,7 @@ class Follower:
             await work()
             self._followed = replace(self._followed, **{name: revision})
         except Exception as error:
-            is_broken_model = name == "models" and self._knows_live
+            is_broken_model = name == "models" and self._has_met_model
             self._not_before[name] = monotonic() + (RETRY_SECONDS if is_broken_model else 0.0)
             known = isinstance(error, DuosceneError)
             logger.warning("could not follow", what=name, error=str(error), exc_info=not known)

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,9 @@ from sqlalchemy.engine import make_url
 
 from app.catalogue.item import Item
 from app.errors import Unavailable
-from app.release.version import ModelVersion
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.scenario import Scenario
 from app.serving.slate import SlateRequest
-from app.stores.postgres.versions import PostgresVersions
 from tests.conftest import run_sql
 from tests.integration.serving.conftest import Process, Shop
 
@@ -296,27 +295,35 @@ async def test_a_process_is_ready_once_it_has_read_the_catalogue(open_shop: Shop
         assert process.live.current.model_version == "v1"
 
 
-async def test_a_process_is_not_ready_before_it_knows_which_model_is_live(open_shop: Shop) -> None:
-    """The database went away after the revisions were read: the catalogue alone would give slates of no version."""
-    versions = FailsOnce(open_shop.versions)
-    async with open_shop.process(start=False, versions=versions) as process:
-        await process.follower.follow_once()
-        assert versions.has_failed
-        assert not process.follower.is_ready
-        await process.follower.follow_once()
-        assert process.follower.is_ready
-        assert (await process.recommender.recommend(SlateRequest("home"))).model_version == "v1"
+async def test_a_process_is_not_ready_before_it_has_the_live_model(open_shop: Shop) -> None:
+    """The database went away after the revisions were read, or while the model was brought up to date: the catalogue alone would give
+    slates of no version."""
+    for part, store, call in (
+        ("versions", open_shop.versions, "live"), ("catalogue", open_shop.catalogue, "items_changed_since"),
+    ):  # fmt: skip
+        failing = FailsOnce(store, call)
+        async with open_shop.process(start=False, **{part: failing}) as process:
+            await process.follower.follow_once()
+            assert failing.has_failed
+            assert not process.follower.is_ready
+            await process.follower.follow_once()
+            assert process.follower.is_ready
+            assert (await process.recommender.recommend(SlateRequest("home"))).model_version == "v1"
 
 
 class FailsOnce:
-    """The versions, as read over a connection that breaks the first time."""
+    """A store as reached over a connection that breaks at the first call of one method."""
 
-    def __init__(self, versions: PostgresVersions) -> None:
-        self._versions = versions
+    def __init__(self, store: object, call: str) -> None:
+        self._store = store
+        self._call = call
         self.has_failed = False
 
-    async def live(self) -> ModelVersion | None:
-        if not self.has_failed:
-            self.has_failed = True
-            raise Unavailable("the database cannot be reached; try again")
-        return await self._versions.live()
+    def __getattr__(self, name: str) -> Any:
+        if name == self._call and not self.has_failed:
+            return self._break
+        return getattr(self._store, name)
+
+    async def _break(self, *_: object) -> None:
+        self.has_failed = True
+        raise Unavailable("the database cannot be reached; try again")
