@@ -5,7 +5,7 @@ Shapes: Q sources, B users, K proposals, R rows of the space, V views, C candida
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,10 @@ class Proposals:
         left_out = excluded or (np.empty(0, np.int64), np.zeros(len(rows_BK) + 1, np.int64))
         found = (np.ascontiguousarray(rows_BK, np.int64), np.ascontiguousarray(scores_BK, np.float32))
         _keep(found, left_out, places_R, (self.rows_QBK[q], self.scores_QBK[q], self.length_QB[q]))
+
+    def __iter__(self) -> Iterator[dict[str, Ranked]]:
+        """User by user."""
+        return map(self.of_user, range(self.rows_QBK.shape[1]))
 
     def of_user(self, b: int) -> dict[str, Ranked]:
         """By source."""

@@ -23,7 +23,7 @@ from app.features.ranking import ItemFacts, Shopper, features_of
 from app.features.users import UserBatch
 from app.model.runner import TowerRunner
 from app.retrieval.calibration import Calibration
-from app.retrieval.candidates import Candidates, Ranked
+from app.retrieval.candidates import Candidates
 from app.retrieval.fusion import Fusion
 from app.retrieval.index import VectorIndex
 from app.retrieval.item_view import ItemView
@@ -192,7 +192,7 @@ class Snapshot:
         towers_2BD = TwoTowerSource(self.runner, table).both(users, space) if for_ranking else None
         user_BD = None if towers_2BD is None else towers_2BD[0]
         depth = max(num, CANDIDATES_PER_SOURCE)
-        proposals = self._proposals(users, space, table, depth, wanted, allowed_R, excluded, user_BD)
+        proposals = self.find(users, space, table, depth, wanted, allowed_R, excluded, user_BD)
         found = self._fused(proposals, weights, num, [moment.not_like_XT for moment in users.moments()], space)
         if towers_2BD is None:
             return found
@@ -302,23 +302,9 @@ class Snapshot:
         allowed_R: BoolArray | None = None,
         excluded: Sequence[Int64Array] | None = None,
         user_BD: Float32Array | None = None,
-    ) -> list[dict[str, Ranked]]:
+    ) -> Proposals:
         """What each source wanted proposes to each user, before fusion: at most num rows. user_BD: vectors of `TwoTowerSource`, where they
         are known."""
-        proposals = self._proposals(users, space, table, num, wanted, allowed_R, excluded, user_BD)
-        return [proposals.of_user(b) for b in range(len(users))]
-
-    def _proposals(
-        self,
-        users: UserBatch,
-        space: ItemSpace,
-        table: ScenarioTable,
-        num: int,
-        wanted: set[str],
-        allowed_R: BoolArray | None = None,
-        excluded: Sequence[Int64Array] | None = None,
-        user_BD: Float32Array | None = None,
-    ) -> Proposals:
         spare = max((len(rows) for rows in excluded), default=0) if excluded else 0
         left_out = excluded_of(excluded) if excluded and spare else None
         sources = [s for s in (TwoTowerSource(self.runner, table), *self._fixed_sources) if s.name in wanted]
