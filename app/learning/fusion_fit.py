@@ -23,6 +23,10 @@ SWEEPS = 2
 FOLDS = 3
 MAX_CASES = 1_500  # for the weights of the whole shop; a scenario has its own
 MIN_CASES = 50  # a scenario with fewer takes the weights of the whole shop
+OWN_MARGIN, CONFIDENCE = (
+    0.01,
+    1.645,
+)  # relative gain, and standard errors that it stands above 0, for weights of a scenario's own
 MARGIN = 0.002  # relative gain of NDCG@10 below which the simpler one stays
 RIDGE = 0.003  # of the listwise loss, towards the prior, on weights of about 1 to 10
 TOWER_SHARES = (0.1, 0.05, 0.02, 0.0)  # of the greatest weight, for what only words can find: see `_with_tower`
@@ -88,15 +92,9 @@ def evenly(num_cases: int) -> Int64Array:
 def choose(table: CaseTable, kinds: Mapping[str, Fit]) -> tuple[Float32Array, dict[str, float]]:
     """The coefficients [Q, V] of the kind that ranks left-out cases best, fitted on all of them, but never worse on all than the
     best single source; and the figure of each kind. kinds: simplest first."""
-    fold_U = np.arange(len(table)) % FOLDS
-    crossed = {}
-    for name, fit in kinds.items():
-        left_out = [
-            table.subset(fold_U == fold).ndcg_U(fit(table.subset(fold_U != fold)))
-            for fold in range(FOLDS)
-            if len(table) >= MIN_CASES
-        ]
-        crossed[name] = float(np.concatenate(left_out).mean()) if left_out else 0.0
+    crossed = {
+        name: float(_left_out(table, fit).mean()) if len(table) >= MIN_CASES else 0.0 for name, fit in kinds.items()
+    }
     chosen = next(iter(kinds))
     for name, value in crossed.items():
         if value > crossed[chosen] * (1 + MARGIN):
@@ -105,6 +103,15 @@ def choose(table: CaseTable, kinds: Mapping[str, Fit]) -> tuple[Float32Array, di
         chosen = list(kinds)[1]
     fused_QV, alone_QV = kinds[chosen](table), best_single(table)
     return (fused_QV if table.ndcg(fused_QV) >= table.ndcg(alone_QV) else alone_QV), crossed
+
+
+def _left_out(table: CaseTable, fit: Fit) -> Float32Array:
+    """NDCG@10 [U] of each case by what was fitted without its fold."""
+    fold_U = np.arange(len(table)) % FOLDS
+    ndcg_U = np.zeros(len(table), np.float32)
+    for fold in range(FOLDS):
+        ndcg_U[fold_U == fold] = table.subset(fold_U == fold).ndcg_U(fit(table.subset(fold_U != fold)))
+    return ndcg_U
 
 
 def single(table: CaseTable, source: int) -> Float32Array:
@@ -181,8 +188,9 @@ def shapes_of(coefficients_QV: Float32Array) -> Float32Array:
 
 
 def _own_weights(table: CaseTable, shop_Q: Float32Array, shapes_QV: Float32Array) -> Float32Array:
-    """Weights [Q] of a scenario or situation, the shapes being the shop's: the shop's own weights, unless fitted ones rank left-out
-    cases better."""
+    """Weights [Q] of a scenario or situation, the shapes being the shop's: the shop's own weights, unless those of the best single source
+    or fitted ones rank left-out cases better by OWN_MARGIN and beyond chance. Cases are few, and the best of a dozen sources by luck is often
+    better on them than a fusion."""
 
     def shops(cases: CaseTable) -> Float32Array:
         return shop_Q[:, None] * shapes_QV
@@ -191,7 +199,16 @@ def _own_weights(table: CaseTable, shop_Q: Float32Array, shapes_QV: Float32Array
         features = np.einsum("ucqv,qv->ucq", cases.views_UCQV, shapes_QV)
         return minimise(features, cases, shop_Q, shop_Q)[:, None] * shapes_QV
 
-    chosen_QV, _ = choose(table, {"single": best_single, "shop": shops, "own": fitted})
+    shop_U = table.ndcg_U(shops(table))
+    chosen: Fit = shops
+    best_gain = OWN_MARGIN * float(shop_U.mean())
+    rivals: tuple[Fit, ...] = (best_single, fitted) if len(table) >= MIN_CASES else ()
+    for kind in rivals:
+        gain_U = _left_out(table, kind) - shop_U
+        gain, error = float(gain_U.mean()), float(gain_U.std()) / len(table) ** 0.5
+        if gain > best_gain and gain >= CONFIDENCE * error:
+            chosen, best_gain = kind, gain
+    chosen_QV = chosen(table)
     return _with_tower(table, chosen_QV.sum(1), shapes_QV)
 
 

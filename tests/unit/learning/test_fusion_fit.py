@@ -80,6 +80,25 @@ def test_scenarios_differ_where_their_users_do() -> None:
     assert set(fusion.fuse(users[0], cart, 3).rows_C.tolist()) == {4, 5, 6}
 
 
+def test_a_scenario_like_all_others_keeps_the_weights_of_the_shop() -> None:
+    """Sixty cases, in which one source alone is often better than the fusion, by luck."""
+    kept = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        users, targets = [], []
+        for _ in range(460):
+            rows = rng.permutation(90)
+            places = np.minimum(rng.geometric(0.08, 3), 25)
+            users.append(lists())
+            for name, place in zip(("two_tower", "item_cf", "popular"), places.tolist(), strict=True):
+                others = rng.permutation(rows[1:])[:25].tolist()
+                users[-1][name] = ranked([*others[: place - 1], int(rows[0]), *others[place - 1 :]])
+            targets.append(rows[:1])
+        fusion, _ = fit_fusion(table(users, targets), [""] * 400 + ["home"] * 60, num_shop=400)
+        kept += fusion.weights["home"] == fusion.weights[""]
+    assert kept >= 10
+
+
 def test_the_service_ranks_as_the_fit_judged() -> None:
     rng = np.random.default_rng(3)
     users = [
