@@ -13,7 +13,7 @@ from app.encoding.encoder import Encoder
 from app.learning.dataset import interactions
 from app.learning.evaluation.evaluate import EvaluateConfig, evaluate
 from app.learning.evaluation.metrics import per_user
-from app.learning.evaluation.peers import CHEAP, PEERS
+from app.learning.evaluation.peers import PEERS
 from app.learning.evaluation.peers.peer import rank
 from app.learning.evaluation.rank import Ranker
 from app.learning.fit import fit
@@ -25,7 +25,7 @@ from app.retrieval.index import best
 from app.scenarios.defaults import READY_MADE
 from app.types import no_progress
 
-QUICK = (*CHEAP, "duoscene")
+JUDGED = ("popularity", "item_knn", "duoscene")
 
 HELD_OUT_RATIO = 0.2
 
@@ -68,8 +68,8 @@ def test_the_sample_shop_is_learned_to_four_fifths_of_what_can_be_known() -> Non
 @pytest.mark.parametrize(
     ("name", "config"),
     [
-        ("ml-100k", EvaluateConfig(min_value=4.0, models=QUICK)),
-        ("online-retail", EvaluateConfig(events=("purchase",), models=QUICK, training=TrainingConfig(epochs=2))),
+        ("ml-100k", EvaluateConfig(min_value=4.0, models=JUDGED, training=TrainingConfig(epochs=10))),
+        ("online-retail", EvaluateConfig(events=("purchase",), models=JUDGED, training=TrainingConfig(epochs=2))),
     ],
 )
 def test_ahead_of_popularity_and_item_knn_on_real_data(
