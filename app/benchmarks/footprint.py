@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import polars as pl
@@ -13,19 +14,23 @@ from app.benchmarks.proc import memory
 from app.benchmarks.report import Bound, Row
 from app.benchmarks.shop import EVENTS_PER_USER
 from app.benchmarks.site import Service, Site, serve
-from app.benchmarks.slates import slate_calls, warm_up
+from app.benchmarks.slates import ask, slate_calls, warm_up
 from app.errors import DuosceneError
 from app.types import Json
 from app.wiring.stores import redis_url_of
 
 PER = 100_000
+STATES = "duoscene:[us]?:*"  # of users and sessions, and what else goes by their ids
+SETTLE_SECONDS = 1.0  # until impressions have arrived; until Redis has made its table of keys smaller
 
 
 def memory_row(bench: Bench) -> Iterator[Row]:
     bench.progress("memory", 0.0)
     small = bench.site()
     found: dict[str, Json] = {}
-    notes = ["users: growth of Redis and of the API process while they come for the first time"]
+    notes = [
+        "users: what Redis frees when their states are dropped, and growth of the API process while they come for the first time"
+    ]
     with serve(small, bench.cores) as service:
         warm_up(small, service, slate_calls(small)[:1])
         found |= of_users(small, service)
@@ -54,17 +59,25 @@ def of_items(small: Site, large: Site, grown_mib: float) -> dict[str, Json]:
 
 
 def of_users(site: Site, service: Service) -> dict[str, Json]:
+    """Redis: what it frees when it forgets them. The process: what it grows by beyond as many slates of one user."""
     with redis.Redis.from_url(redis_url_of(site.settings)) as client:
         client.flushdb()  # derived state: it is read again from PostgreSQL
-        warm_up(site, service, slate_calls(site)[:1])
-        before = used_mib(client), process_mib(service)
+        for _ in ask(site, service, slate_calls(site)[:1] * len(site.users)):
+            pass
+        before = process_mib(service)
         warm_up(site, service, slate_calls(site))
-        grown_mib = used_mib(client) - before[0], process_mib(service) - before[1]
-    per = PER / (len(site.users) - 1)
+        grown_mib = process_mib(service) - before
+        time.sleep(SETTLE_SECONDS)
+        held = used_mib(client)
+        for key in client.scan_iter(STATES, count=1_000):
+            client.delete(key)
+        time.sleep(SETTLE_SECONDS)
+        redis_mib = held - used_mib(client)
+    per = PER / len(site.users)
     raw_mib = history_bytes(site) * PER / 2**20
-    total = per * sum(grown_mib)
+    total = per * (redis_mib + grown_mib)
     return {
-        "users_mib": round(total, 1), "users_redis_mib": round(per * grown_mib[0], 1),
+        "users_mib": round(total, 1), "users_redis_mib": round(per * redis_mib, 1),
         "users_raw_mib": round(raw_mib, 1), "users_ratio": round(total / raw_mib, 3),
     }  # fmt: skip
 

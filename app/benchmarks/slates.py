@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -81,18 +81,24 @@ def warm_up(site: Site, service: Service, calls: Sequence[Call]) -> bytes:
     not made for its user."""
     slates: list[list[str]] = []
     body = b""
-    with httpx.Client(base_url=service.url, headers=json_headers(site), trust_env=False, timeout=60) as client:
-        for call in calls:
-            body = _whole_slate(client, call)
-            slate = orjson.loads(body)
-            if slate["model_version"] != site.version:
-                raise DuosceneError(f"{call.path}: the slate is of model {slate['model_version']}, not {site.version}")
-            if len(slates) < CHECKED:
-                slates.append([item["item_id"] for item in slate["items"]])
+    for body in ask(site, service, calls):
+        if len(slates) < CHECKED:
+            slates.append([item["item_id"] for item in orjson.loads(body)["items"]])
     different = len(set(map(tuple, slates)))
     if different < 0.9 * len(slates):
         raise DuosceneError(f"{len(slates)} users got only {different} different slates: they are not personal")
     return body
+
+
+def ask(site: Site, service: Service, calls: Iterable[Call]) -> Iterator[bytes]:
+    """Replies, one after the other. Raises DuosceneError for a slate that is not full or not from the model."""
+    with httpx.Client(base_url=service.url, headers=json_headers(site), trust_env=False, timeout=60) as client:
+        for call in calls:
+            body = _whole_slate(client, call)
+            version = orjson.loads(body)["model_version"]
+            if version != site.version:
+                raise DuosceneError(f"{call.path}: the slate is of model {version}, not {site.version}")
+            yield body
 
 
 def _whole_slate(client: httpx.Client, call: Call) -> bytes:

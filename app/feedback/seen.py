@@ -5,13 +5,13 @@ A storefront that reports the slate it just got repeats what the service has cou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from ulid import ULID
 
-from app.feedback.event import Event, taste_kind_of
+from app.feedback.event import Event, Impression
 
 SEEN_HALF_LIFE_SECONDS = 7 * 86_400.0
 SEEN_DAYS = 56  # eight half-lives: what is older counts less than a two-hundredth
@@ -36,6 +36,10 @@ def showing_of(event: Event) -> Showing | None:
     return Showing((event.item_id,), event.occurred_at, event.user_id, event.session_id)
 
 
+def showings_of(impressions: Iterable[Impression]) -> list[Showing]:
+    return [Showing(shown.item_ids, shown.shown_at, shown.user_id, shown.session_id) for shown in impressions]
+
+
 def repeats_slate(event: Event) -> bool:
     """The recommendation ids of the service say when the slate was made."""
     try:
@@ -45,9 +49,8 @@ def repeats_slate(event: Event) -> bool:
     return event.occurred_at <= datetime.fromtimestamp(made_at, UTC) + SAME_SHOWING
 
 
-def act_of(event: Event) -> str:
-    """What an event does to the state of its item: purchase, like, dislike, other, or "" for nothing."""
-    kind = taste_kind_of(event.type, event.value)
+def act_of(kind: str) -> str:
+    """What an event of a kind (see `taste_kind_of`) does to the state of its item: purchase, like, dislike, other, or "" for nothing."""
     if kind in ("purchase", "like", "dislike"):
         return kind
     if kind == "rating":

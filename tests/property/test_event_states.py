@@ -204,7 +204,7 @@ async def empty(site: Site) -> None:
     async with begin(site.engine) as connection:
         await connection.execute(text("TRUNCATE events, users, impressions, unapplied_groups, erasures"))
     with redis.Redis.from_url(site.redis_url) as client:
-        states = [key for kind in "us" for key in client.scan_iter(f"duoscene:{kind}[mhpgsdb]:*")]
+        states = [*client.scan_iter("duoscene:[us]?:*")]
         if states:
             client.delete(*states)
 

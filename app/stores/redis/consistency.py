@@ -10,7 +10,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.stores.redis.live_state import Part, RedisLiveState
+from app.stores.redis.live_state import RedisLiveState
+from app.stores.redis.part import Part
 from app.stores.redis.subject import Subject
 from app.stores.redis.trends import MAX_ITEMS
 
@@ -18,7 +19,6 @@ TRIES = 5
 PAUSE_SECONDS = 0.2
 AT_ONCE = 8
 MAX_NAMED = 20
-KINDS = {"um": "u", "sm": "s"}
 
 
 @dataclass(slots=True)
@@ -55,24 +55,25 @@ async def compare(live: RedisLiveState, *, repair: bool) -> Comparison:
 
 async def all_subjects(live: RedisLiveState) -> Any:
     client, prefix = live._server.client, live._prefix
-    for kind, of in KINDS.items():
-        start = f"{prefix}:{kind}:"
+    for nobody in (Subject("u", ""), Subject("s", "")):
+        start = nobody.state_key(prefix)
         async for key in client.scan_iter(match=f"{start}*", count=1000):
-            yield Subject(of, key.decode().removeprefix(start))  # type: ignore[arg-type]
+            yield nobody._replace(name=key.decode().removeprefix(start))
 
 
 async def look_at(live: RedisLiveState, subject: Subject, found: Comparison, repair: bool) -> None:
     found.states += 1
     for _ in range(TRIES):
-        before = await live._read_cached([subject])
+        now = live._clock()
+        before = await live._read_cached([subject], now)
         if before is None or not before.is_believable or before.bridged:
             await asyncio.sleep(PAUSE_SECONDS)
             continue
         if before.parts[0] is None:
             return
-        truth = await live._build(subject)
-        after = await live._read_cached([subject])
-        if after is None or after.generations != before.generations:
+        truth = await live._build(subject, now)
+        after = await live._read_cached([subject], now)
+        if after is None or after.held != before.held:
             continue
         if after.parts[0] is None or is_same(before.parts[0], truth):
             return

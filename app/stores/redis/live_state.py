@@ -10,39 +10,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from app.catalogue.item import User
 from app.catalogue.ports import CatalogueStore
 from app.errors import Unavailable
 from app.feedback.event import EVENT_WEIGHTS, Event, Impression
-from app.feedback.seen import MAX_SEEN, Showing, showing_of
+from app.feedback.seen import MAX_SEEN, Showing, showing_of, showings_of
 from app.feedback.state import MAX_HISTORY, Exposure, HistoryEntry, UserState
 from app.patience import Hold, forget, hold_on, settles, within
 from app.privacy.encryption import PLAIN, TextCipher
 from app.scenarios.scenario import RevisionStore
 from app.stores.redis import scripts
-from app.stores.redis.applying import MAX_DISMISSED, MAX_PURCHASES, queue_events
+from app.stores.redis.changes import queue_changes
 from app.stores.redis.client import FAILURES, Client, Server
 from app.stores.redis.exposures import Exposures
-from app.stores.redis.reading import READ_SECONDS, StateReader
-from app.stores.redis.repair import EventSource, Repair
-from app.stores.redis.seen import counts_at, queue_showings, score_of, showings_of
-from app.stores.redis.subject import (
-    PARTS,
-    Subject,
-    dump_entry,
-    dump_profile,
-    load_profile,
+from app.stores.redis.packing import is_long, pack, unpack
+from app.stores.redis.part import (
+    MAX_DISMISSED,
+    MAX_PURCHASES,
+    Part,
+    greatest,
+    merge_greatest,
     merge_histories,
-    merge_latest,
-    subjects,
-    to_entry,
 )
+from app.stores.redis.reading import READ_SECONDS, Held, StateReader
+from app.stores.redis.repair import EventSource, Repair
+from app.stores.redis.subject import Subject, subjects, to_entry
 from app.stores.redis.trends import Trends
 from app.types import Clock, utc_now
 
@@ -54,19 +50,9 @@ PURCHASE_DAYS = 365
 log = logging.getLogger(__name__)
 
 
-class Part(NamedTuple):
-    """The state of one subject."""
-
-    history: Sequence[HistoryEntry]
-    purchased: Mapping[str, float]
-    seen: Mapping[str, float]  # as kept: see `seen`
-    dismissed: Mapping[str, float]
-    profile: User | None
-
-
 @dataclass(frozen=True)
 class Cached:
-    """What Redis holds. parts: None for a subject without a state; generations stand beside them.
+    """What Redis holds. parts: None for a subject without a state; as of now. held: what they were read from.
 
     is_believable: False while Redis is being rebuilt. mark: of the server process. bridged: of events that Postgres does not have yet.
     """
@@ -75,7 +61,7 @@ class Cached:
     mark: bytes
     revision: int
     parts: list[Part | None]
-    generations: list[bytes]
+    held: Sequence[Held]
     bridged: list[HistoryEntry]
 
 
@@ -113,51 +99,46 @@ class RedisLiveState:
 
     async def read(self, user_id: str | None, session_id: str | None) -> UserState:
         wanted = subjects(user_id, session_id)
-        cached = await self._read_cached(wanted)
-        degraded, now = tuple[str, ...](), self._clock()
+        now = self._clock()
+        cached = await self._read_cached(wanted, now)
+        degraded: tuple[str, ...] = ()
         if cached is None or not cached.is_believable:
             degraded = ("user_state",)
         elif all(part is not None for part in cached.parts):
-            return make_state([part for part in cached.parts if part is not None], cached, now)
+            self._shorten(wanted, cached, now)
+            return make_state([part for part in cached.parts if part is not None], cached)
         try:
             if cached is None or not cached.is_believable:
-                revision, *parts = await self._hold(self._build_all(wanted), POSTGRES_SECONDS)
+                revision, *parts = await self._hold(self._build_all(wanted, now), POSTGRES_SECONDS)
             else:
                 revision = cached.revision
-                parts = await self._hold(self._build_missing(wanted, cached), POSTGRES_SECONDS)
+                parts = await self._hold(self._build_missing(wanted, cached, now), POSTGRES_SECONDS)
         except Unavailable as error:
             log.warning("no user state from Postgres: %s", error)
             found = [part for part in cached.parts if part is not None] if cached else []
-            return make_state(found, cached, now, degraded=("user_state",))
-        return make_state(parts, cached, now, revision, degraded)
+            return make_state(found, cached, degraded=("user_state",))
+        return make_state(parts, cached, revision, degraded)
 
     async def apply(self, events: Sequence[Event]) -> bool:
-        is_shown = await self._show([showing for event in events if (showing := showing_of(event)) is not None])
-        events = [event for event in events if event.type != "impression"]
-        if not events:
-            return is_shown
-        pipe = self._server.client.pipeline(transaction=False)
-        named = queue_events(pipe, self._prefix, events)
-        self._trends.add(pipe, events)
-        self._exposures.add_acts(pipe, events)
-        if await self._execute(pipe):
-            return is_shown
-        self._repair.missed(named, trends=True)
-        return False
+        showings = [showing for event in events if (showing := showing_of(event)) is not None]
+        return await self._add([event for event in events if event.type != "impression"], showings)
 
     async def shown(self, impressions: Sequence[Impression]) -> None:
         """Stored slates of the service itself."""
-        await self._show(showings_of(impressions))
+        await self._add((), showings_of(impressions))
 
-    async def _show(self, showings: Sequence[Showing]) -> bool:
-        if not showings:
+    async def _add(self, events: Sequence[Event], showings: Sequence[Showing]) -> bool:
+        if not events and not showings:
             return True
         pipe = self._server.client.pipeline(transaction=False)
-        named = queue_showings(pipe, self._prefix, showings)
+        named = queue_changes(pipe, self._prefix, events, showings)
         self._exposures.add_showings(pipe, showings)
+        if events:
+            self._trends.add(pipe, events)
+            self._exposures.add_acts(pipe, events)
         if await self._execute(pipe):
             return True
-        self._repair.missed(named)
+        self._repair.missed(named, trends=bool(events))
         return False
 
     async def take_back(self, event: Event) -> bool:
@@ -205,7 +186,8 @@ class RedisLiveState:
 
     def _queue_forget(self, pipe: Client, named: Sequence[Subject]) -> None:
         for subject in named:
-            pipe.eval(scripts.FORGET, len(PARTS), *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
+            keys = subject.state_key(self._prefix), subject.generation_key(self._prefix)
+            pipe.eval(scripts.FORGET, len(keys), *keys, scripts.GENERATION_TTL_SECONDS)
 
     async def recount_trends(self) -> None:
         self._repair.missed((), trends=True)
@@ -249,7 +231,7 @@ class RedisLiveState:
                 return
         self._repair.missed(())  # it reads the revision from Postgres
 
-    async def _read_cached(self, wanted: Sequence[Subject]) -> Cached | None:
+    async def _read_cached(self, wanted: Sequence[Subject], now: datetime) -> Cached | None:
         """None where Redis does not answer in time or may not be believed."""
         if not self._server.may_be_asked():
             return None
@@ -257,14 +239,7 @@ class RedisLiveState:
         if answer is None:
             return None
         try:
-            parts = [
-                None
-                if held.profile is None
-                else Part(
-                    held.history, held.purchased, held.seen, held.dismissed, load_profile(held.profile, self._cipher)
-                )
-                for held in answer.held
-            ]
+            parts = [None if held.state is None else unpack(held.state, now, self._cipher) for held in answer.held]
         except Unavailable as error:  # a profile under a key that is missing
             log.warning("a user state cannot be read: %s", error)
             return None
@@ -273,54 +248,56 @@ class RedisLiveState:
             answer.valid_for or b"",
             answer.revision,
             parts,
-            [held.generation for held in answer.held],
+            answer.held,
             [entry for held in answer.held for entry in held.bridged],
         )
 
-    async def _build_all(self, wanted: Sequence[Subject]) -> tuple[Any, ...]:
-        """The catalogue revision, then the part of each subject."""
-        return tuple(await asyncio.gather(self._revision(), *(self._build(subject) for subject in wanted)))
+    def _shorten(self, wanted: Sequence[Subject], cached: Cached, now: datetime) -> None:
+        """States with many changes are packed anew, while nobody waits for it."""
+        for subject, part, held in zip(wanted, cached.parts, cached.held, strict=True):
+            if part is not None and held.state is not None and is_long(held.state):
+                pipe = self._server.client.pipeline(transaction=False)
+                packed = pack(part, now, self._cipher)
+                pipe.eval(scripts.REPACK, 1, subject.state_key(self._prefix), held.state, packed)
+                forget(asyncio.create_task(self._execute(pipe)))
 
-    async def _build_missing(self, wanted: Sequence[Subject], cached: Cached) -> list[Part]:
+    async def _build_all(self, wanted: Sequence[Subject], now: datetime) -> tuple[Any, ...]:
+        """The catalogue revision, then the part of each subject."""
+        return tuple(await asyncio.gather(self._revision(), *(self._build(subject, now) for subject in wanted)))
+
+    async def _build_missing(self, wanted: Sequence[Subject], cached: Cached, now: datetime) -> list[Part]:
         return await asyncio.gather(
             *(
-                self._build_and_keep(subject, generation, cached.mark) if part is None else done(part)
-                for subject, part, generation in zip(wanted, cached.parts, cached.generations, strict=True)
+                self._build_and_keep(subject, held.generation, cached.mark, now) if part is None else done(part)
+                for subject, part, held in zip(wanted, cached.parts, cached.held, strict=True)
             )
         )
 
     async def _revision(self) -> int:
         return (await self._revisions.read()).catalogue
 
-    async def _build(self, subject: Subject) -> Part:
+    async def _build(self, subject: Subject, now: datetime) -> Part:
         whose = {"user_id": None, "session_id": None} | {subject.id_name: subject.name}
-        since = self._clock() - timedelta(days=PURCHASE_DAYS)
+        since = now - timedelta(days=PURCHASE_DAYS)
         history = await self._events.history_of(**whose, limit=MAX_HISTORY)
-        purchased = newest(await self._events.purchased_by(**whose, since=since), MAX_PURCHASES)
-        now = self._clock()
+        purchased = await self._events.purchased_by(**whose, since=since)
         seen, dismissed = await self._events.opinion_of(**whose, since=since, now=now, max_seen=MAX_SEEN)
-        scores = {item_id: score_of(now) + math.log2(count) for item_id, count in seen.items()}
         profile = await self._catalogue.get_user(subject.name) if subject.kind == "u" else None
         return Part(
-            [to_entry(event) for event in history], purchased, scores, newest(dismissed, MAX_DISMISSED), profile
+            [to_entry(event) for event in history],
+            greatest(purchased, MAX_PURCHASES),
+            seen,
+            greatest(dismissed, MAX_DISMISSED),
+            profile,
         )
 
-    async def _build_and_keep(self, subject: Subject, generation: bytes, mark: bytes) -> Part:
+    async def _build_and_keep(self, subject: Subject, generation: bytes, mark: bytes, now: datetime) -> Part:
         """Right for this reader even if a writer came between and it is not kept: who wrote before us was seen."""
-        part = await self._build(subject)
-        arguments: list[Any] = [
-            generation,
-            mark,
-            STATE_TTL_SECONDS,
-            dump_profile(part.profile, self._cipher),
-            len(part.history),
-        ]
-        arguments += [x for entry in part.history for x in (entry.occurred_at, dump_entry(entry))]
-        for figures in (part.purchased, part.seen, part.dismissed):
-            arguments += [len(figures), *(x for item_id, figure in figures.items() for x in (figure, item_id))]
+        part = await self._build(subject, now)
+        keys = subject.state_key(self._prefix), subject.generation_key(self._prefix), self._repair.mark
         pipe = self._server.client.pipeline(transaction=False)
-        keys = (*subject.keys(self._prefix), self._repair.mark)
-        pipe.eval(scripts.STORE, len(keys), *keys, *arguments)
+        packed = pack(part, now, self._cipher)
+        pipe.eval(scripts.STORE, len(keys), *keys, generation, mark, STATE_TTL_SECONDS, packed)
         keeping = asyncio.create_task(self._execute(pipe))
         if not await settles(keeping, READ_SECONDS):
             forget(keeping)
@@ -344,7 +321,6 @@ class RedisLiveState:
 def make_state(
     parts: Sequence[Part],
     cached: Cached | None,
-    now: datetime,
     revision: int | None = None,
     degraded: tuple[str, ...] = (),
 ) -> UserState:
@@ -354,9 +330,9 @@ def make_state(
     known = cached.revision if cached else 0
     return UserState(
         history=merge_histories([*(part.history for part in parts), bridged]),
-        purchased=merge_latest([*(part.purchased for part in parts), bought]),
-        seen=counts_at(merge_latest(part.seen for part in parts), now),
-        dismissed=merge_latest([*(part.dismissed for part in parts), disliked]),
+        purchased=merge_greatest([*(part.purchased for part in parts), bought]),
+        seen=merge_greatest(part.seen for part in parts),
+        dismissed=merge_greatest([*(part.dismissed for part in parts), disliked]),
         profile=next((part.profile for part in parts if part.profile is not None), None),
         catalogue_revision=known if revision is None else revision,
         degraded=degraded,
@@ -365,7 +341,3 @@ def make_state(
 
 async def done(part: Part) -> Part:
     return part
-
-
-def newest(figures: Mapping[str, float], limit: int) -> dict[str, float]:
-    return dict(sorted(figures.items(), key=lambda entry: -entry[1])[:limit])

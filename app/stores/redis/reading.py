@@ -10,9 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
-
-import orjson
 
 from app.feedback.state import MAX_HISTORY, HistoryEntry
 from app.patience import settles
@@ -25,16 +24,12 @@ MAX_SUBJECTS = 64  # of one round trip: 2 ms of Redis
 
 
 class Held(NamedTuple):
-    """Of one subject. profile: None where there is no state. generation: moved by every writer. bridged: of events that Postgres does
-    not have yet."""
+    """Of one subject. state: see `packing`; None where there is none. generation: moved by every writer then. bridged: of events that
+    Postgres does not have yet."""
 
-    profile: bytes | None
+    state: bytes | None
     generation: bytes
-    history: Sequence[HistoryEntry]
     bridged: Sequence[HistoryEntry]
-    purchased: dict[str, float]
-    seen: dict[str, float]  # as kept: see `seen`
-    dismissed: dict[str, float]
 
 
 class Answer(NamedTuple):
@@ -99,40 +94,24 @@ class StateReader:
         keys = [f"{self._prefix}:rev", self._mark]
         for reading in batch:
             for subject in reading.wanted:
-                keys += [*subject.keys(self._prefix), subject.bridged_key(self._prefix)]
+                keys += [
+                    subject.state_key(self._prefix),
+                    subject.generation_key(self._prefix),
+                    subject.bridged_key(self._prefix),
+                ]
         asking = asyncio.ensure_future(self._server.client.eval(scripts.READ, len(keys), *keys, MAX_HISTORY))
         if not await settles(asking, READ_SECONDS):
             asking.add_done_callback(self._heard_late)
             raise TimeoutError(f"no answer within {READ_SECONDS * 1e3:.0f} ms")
-        revision, valid_for, *parts = asking.result()
-        each = iter(parts)
-        return [Answer(int(revision or 0), valid_for, [held_of(next(each)) for _ in one.wanted]) for one in batch]
+        revision, valid_for, *values = asking.result()
+        each = iter(values)
+        held = (
+            Held(state, generation or b"", load_entries(bridged))
+            for state, generation, bridged in zip(each, each, each, strict=True)
+        )
+        return [Answer(int(revision or 0), valid_for, list(islice(held, len(one.wanted)))) for one in batch]
 
     def _heard_late(self, asking: asyncio.Task[Any]) -> None:
         """A stall is over as soon as the answer comes, and not half a second later: what reads past Redis costs far more."""
         if not asking.cancelled() and asking.exception() is None:
             self._server.wake()
-
-
-def held_of(part: Sequence[Any]) -> Held:
-    """part: of one subject, as the script gives it."""
-    profile, generation, history, bridged, purchased, seen, dismissed = part
-    return Held(
-        profile,
-        generation or b"",
-        load_entries(history),
-        load_entries(bridged),
-        to_figures(purchased),
-        to_figures(seen),
-        to_figures(dismissed),
-    )
-
-
-def to_figures(flat: bytes) -> dict[str, float]:
-    """flat: member, score, member, score …, separated by NUL. Scores have up to 17 digits, which orjson reads ten times as fast as
-    `float` does."""
-    if not flat:
-        return {}
-    given = flat.decode().split("\0")
-    scores = orjson.loads(f"[{','.join(given[1::2])}]")
-    return dict(zip(given[::2], map(float, scores), strict=True))

@@ -1,6 +1,6 @@
 """Makes a Redis believable again, and keeps it so.
 
-The key `valid` names the server process (its run id) whose states may be believed. A restarted or emptied server has another
+The key `valid:<layout>` names the server process (its run id) whose states of this layout may be believed. A restarted or emptied server has another
 id or no key: one process drops all states, counts trends and exposures anew and sets it. Besides, each process remembers what it could not
 write, and drops those states as soon as Redis answers; and what a killed process left behind between Postgres and Redis is
 found in Postgres (`unapplied`) and dropped by any other.
@@ -23,7 +23,7 @@ from app.scenarios.scenario import RevisionStore
 from app.stores.redis import scripts
 from app.stores.redis.client import FAILURES, Server
 from app.stores.redis.exposures import ExposureCounts, Exposures
-from app.stores.redis.subject import PARTS, Subject, subjects
+from app.stores.redis.subject import LAYOUT, STATES_OF_ANY_LAYOUT, Subject, subjects
 from app.stores.redis.trends import HourlyCounts, Trends
 
 MAX_MISSED = 10_000  # subjects; beyond that everything is dropped
@@ -62,7 +62,7 @@ class Repair:
         self._next_sweep = 0.0
         self._next_count = 0.0
         self._count_seconds = FIRST_RECOUNT_SECONDS
-        self.mark = f"{prefix}:valid"
+        self.mark = f"{prefix}:valid:{LAYOUT}"
 
     def start(self) -> None:
         self._wanted.set()
@@ -174,7 +174,8 @@ class Repair:
     async def _drop(self, shoppers: Iterable[Subject]) -> None:
         pipe = self._server.client.pipeline(transaction=False)
         for subject in shoppers:
-            pipe.eval(scripts.FORGET, len(PARTS), *subject.keys(self._prefix), scripts.GENERATION_TTL_SECONDS)
+            keys = subject.state_key(self._prefix), subject.generation_key(self._prefix)
+            pipe.eval(scripts.FORGET, len(keys), *keys, scripts.GENERATION_TTL_SECONDS)
         await pipe.execute()
 
     async def _sweep(self) -> None:
@@ -225,12 +226,11 @@ class Repair:
         self._count_seconds = min(self._count_seconds * 2, MAX_RECOUNT_SECONDS)
 
     async def _drop_all(self) -> None:
-        for kind in (kind + part for kind in "us" for part in PARTS if part != "g"):
-            keys = []
-            async for key in self._server.client.scan_iter(match=f"{self._prefix}:{kind}:*", count=1000):
-                keys.append(key)
-                if len(keys) >= 1000:
-                    await self._server.client.unlink(*keys)
-                    keys.clear()
-            if keys:
+        keys = []
+        async for key in self._server.client.scan_iter(match=f"{self._prefix}:{STATES_OF_ANY_LAYOUT}", count=1000):
+            keys.append(key)
+            if len(keys) >= 1000:
                 await self._server.client.unlink(*keys)
+                keys.clear()
+        if keys:
+            await self._server.client.unlink(*keys)

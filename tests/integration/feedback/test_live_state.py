@@ -86,11 +86,11 @@ async def is_kept(shop: Shop, redis_url: str) -> None:
     async def probe() -> bool:
         await shop.live.read("probe", None)
         with redis.Redis.from_url(redis_url) as client:
-            return bool(client.exists("duoscene:um:probe"))
+            return bool(client.exists("duoscene:u2:probe"))
 
     await until(probe)
     with redis.Redis.from_url(redis_url) as client:
-        client.delete("duoscene:um:probe")
+        client.delete("duoscene:u2:probe")
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -15,18 +15,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.catalogue.item import User
 from app.embedded.redis import start_redis
 from app.feedback.event import Event, Impression
+from app.privacy.encryption import PLAIN
 from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.redis import reading
 from app.stores.redis.client import Server
 from app.stores.redis.live_state import RedisLiveState
+from app.stores.redis.packing import unpack
 from app.stores.redis.reading import StateReader
 from app.stores.redis.subject import Subject, subjects
 from app.types import utc_now
 
 START = utc_now() - timedelta(hours=2)
 USERS = [f"u{n}" for n in range(100)]
+KEEN = User("u3", "likes “tea”, \\ and 茶", created_at=START)
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ async def live(engine: AsyncEngine, redis_url: str) -> AsyncIterator[RedisLiveSt
     live = RedisLiveState(redis_url, events=events, catalogue=catalogue, revisions=PostgresRevisions(engine))
     await live.start()
     await live.settle()
-    await catalogue.upsert_users([User("u3", "likes “tea”, \\ and 茶")])
+    await catalogue.upsert_users([KEEN])
     await events.append([
         Event(f"e{n}-{k}", "purchase" if k == 0 else "dislike" if k == 1 else "click", f'i"{k},\\茶', START + timedelta(minutes=k), user_id=user)
         for n, user in enumerate(USERS)
@@ -60,11 +63,13 @@ async def test_states_read_at_once_are_those_read_alone(live: RedisLiveState) ->
     alone = [await live._reader.read(wanted) for wanted in pairs]
     together = await asyncio.gather(*(live._reader.read(wanted) for wanted in pairs))
     assert together == alone
-    held = {subject.name: part for wanted, one in zip(pairs, alone, strict=True) for subject, part in zip(wanted, one.held, strict=True)}  # fmt: skip
-    assert held["u0"].profile is None
+    states = {subject.name: held.state for wanted, one in zip(pairs, alone, strict=True) for subject, held in zip(wanted, one.held, strict=True)}  # fmt: skip
+    assert states["u0"] is None
+    held = {name: unpack(state, utc_now(), PLAIN) for name, state in states.items() if state is not None}
     assert [entry.item_id for entry in held["u6"].history] == [f'i"{k},\\茶' for k in range(6)]
     assert (list(held["u6"].purchased), list(held["u6"].dismissed)) == (['i"0,\\茶'], ['i"1,\\茶'])
     assert held["u5"].seen.keys() == {"i-1", "i-2"}
+    assert held["u3"].profile == KEEN
 
 
 async def test_many_readers_share_few_round_trips(live: RedisLiveState, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +88,7 @@ async def test_many_readers_share_few_round_trips(live: RedisLiveState, monkeypa
 async def test_a_stall_is_over_with_the_late_answer(tmp_path: Path) -> None:
     server_process = start_redis(tmp_path)
     server = Server(server_process.url, timeout_seconds=10.0)
-    reader = StateReader(server, "duoscene", "duoscene:valid")
+    reader = StateReader(server, "duoscene", "duoscene:valid:2")
     try:
         assert await reader.read([Subject("u", "u1")]) is not None
         os.kill(server_process.pid, signal.SIGSTOP)

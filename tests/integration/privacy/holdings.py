@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.stores.postgres.engine import begin
 from app.stores.postgres.tables import metadata
+from app.stores.redis.packing import LENGTH_BYTES
+from app.stores.redis.subject import LAYOUT
 
 
 async def tables_with(engine: AsyncEngine, word: str) -> set[str]:
@@ -32,9 +36,17 @@ def keys_with(redis_url: str, word: str) -> set[str]:
 
 def parts_of(client: redis.Redis, key: bytes) -> Iterable[str]:
     yield key.decode()
-    yield from strings(READ[client.type(key).decode()](client, key))
+    held = READ[client.type(key).decode()](client, key)
+    yield from strings(inflated(held) if STATE.match(key) else held)
 
 
+def inflated(state: bytes) -> bytes:
+    """What is deflated in it as text, each id in quotation marks as in JSON; then the changes."""
+    end = LENGTH_BYTES + int.from_bytes(state[:LENGTH_BYTES], "little")
+    return b'"'.join([*zlib.decompress(state[LENGTH_BYTES:end]).split(b"\0"), state[end:]])
+
+
+STATE = re.compile(f"[^:]*:[us]{LAYOUT}:".encode())
 READ: Mapping[str, Any] = {
     "string": lambda client, key: client.get(key),
     "hash": lambda client, key: client.hgetall(key),

@@ -78,7 +78,7 @@ async def shown(site: Site, count: int) -> bool:
 async def is_held(site: Site) -> bool:
     await site.history(WHO, VISIT)  # a state is kept once it was read
     held = keys_with(site.redis_url, WHO)
-    return f"duoscene:uh:{WHO}" in held and bool(keys_with(site.redis_url, ":l:"))
+    return f"duoscene:u2:{WHO}" in held and bool(keys_with(site.redis_url, ":l:"))
 
 
 async def test_nothing_is_left_anywhere(site: Site) -> None:

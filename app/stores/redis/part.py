@@ -1,0 +1,52 @@
+"""What is known of one subject, and of a user and a session together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+from app.catalogue.item import User
+from app.feedback.state import MAX_HISTORY, HistoryEntry
+
+MAX_PURCHASES = 2_000
+MAX_DISMISSED = 200
+
+
+class Part(NamedTuple):
+    """The state of one subject. history: by time, then by event id. seen: item -> decayed number of showings, as of some moment."""
+
+    history: Sequence[HistoryEntry]
+    purchased: Mapping[str, float]
+    seen: Mapping[str, float]
+    dismissed: Mapping[str, float]
+    profile: User | None
+
+
+def merge_histories(histories: Iterable[Sequence[HistoryEntry]]) -> tuple[HistoryEntry, ...]:
+    """By time, each event once, the newest MAX_HISTORY. Each of the histories is so already."""
+    given = [history for history in histories if history]
+    return tuple(given[0]) if len(given) == 1 else newest_entries(entry for history in given for entry in history)
+
+
+def newest_entries(entries: Iterable[HistoryEntry]) -> tuple[HistoryEntry, ...]:
+    once = {entry.event_id: entry for entry in entries}
+    return tuple(sorted(once.values(), key=attrgetter("occurred_at", "event_id"))[-MAX_HISTORY:])
+
+
+def merge_greatest(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The greatest figure of each item: the last purchase or dislike, or what the one subject saw that saw it more often."""
+    given = [part for part in parts if part]
+    if len(given) == 1:
+        return dict(given[0])
+    merged: dict[str, float] = {}
+    for part in given:
+        for item_id, figure in part.items():
+            merged[item_id] = max(figure, merged.get(item_id, figure))
+    return merged
+
+
+def greatest(figures: Mapping[str, float], limit: int) -> dict[str, float]:
+    if len(figures) <= limit:
+        return dict(figures)
+    return dict(sorted(figures.items(), key=lambda entry: -entry[1])[:limit])
