@@ -66,7 +66,7 @@ def of_users(site: Site, service: Service) -> dict[str, Json]:
             pass
         before = process_mib(service)
         warm_up(site, service, slate_calls(site))
-        grown_mib = process_mib(service) - before
+        grown_mib = max(0.0, process_mib(service) - before)
         time.sleep(SETTLE_SECONDS)
         held = used_mib(client)
         for key in client.scan_iter(STATES, count=1_000):

@@ -21,7 +21,7 @@ from app.stores.redis.part import MAX_DISMISSED, MAX_PURCHASES, Part, greatest, 
 from app.stores.redis.subject import Subject, dump_entry, subjects, to_entry
 
 SUBJECTS_PER_SCRIPT = 200  # about a millisecond of Redis
-MOST_BYTES = 4_096  # of changes; who gets more unread is forgotten, and read from Postgres when looked at
+MOST_BYTES = 8_192  # of changes; who gets more unread is forgotten, and read from Postgres when looked at
 MOST_DOUBLINGS = 30.0  # by a clock that runs ahead
 BETWEEN_ITEMS = "\x7f"  # no id holds control characters
 
@@ -51,13 +51,13 @@ def fold(part: Part, changes: bytes, now: datetime) -> Part:
     """changes: one after the other, as they came. now: of `part.seen`."""
     history = [*part.history]
     purchased, seen, dismissed = dict(part.purchased), dict(part.seen), dict(part.dismissed)
-    this_moment = half_lives(now)
+    this_moment, times_seen = half_lives(now), seen.get
     for change in orjson.loads(b"[%b]" % changes[1:]):
         if len(change) == 2:
             at, items = change
             count = 2.0 ** min(at / SEEN_HALF_LIFE_SECONDS - this_moment, MOST_DOUBLINGS)
             for item_id in items.split(BETWEEN_ITEMS):
-                seen[item_id] = seen.get(item_id, 0.0) + count
+                seen[item_id] = times_seen(item_id, 0.0) + count
             continue
         event_id, item_id, kind, at = change
         history.append(HistoryEntry(item_id, kind, at, event_id))
