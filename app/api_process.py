@@ -1,12 +1,10 @@
 """One API process: serves from a listening socket that others share, and leaves it without losing a request.
 
-`python -m app.api_process SOCKET [--alive PIPE] [--when-ready]`, as `api_processes` starts it; SOCKET and PIPE are inherited file
-descriptors. It writes a byte to PIPE when it listens, and one every second from its event loop.
+Forked from `api_template`, or alone as `python -m app.api_process SOCKET`, an inherited file descriptor.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import gc
@@ -15,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -35,14 +34,14 @@ class DrainingServer(uvicorn.Server):
     """On SIGTERM it accepts no more connections and says `Connection: close` with every further answer, so that clients come back over a
     new connection, to another process. Connections that stay idle are closed after IDLE_SECONDS; at once after SIGINT."""
 
-    def __init__(self, config: uvicorn.Config, alive: int | None) -> None:
+    def __init__(self, config: uvicorn.Config, beats: int | None) -> None:
         super().__init__(config)
-        self._alive = alive
+        self._beats = beats
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         calm_interpreter()
-        tell(self._alive)
+        tell(self._beats)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -67,39 +66,32 @@ def calm_interpreter() -> None:
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
 
 
-def tell(alive: int | None) -> None:
-    if alive is not None:
+def tell(beats: int | None) -> None:
+    if beats is not None:
         with contextlib.suppress(OSError):  # a full pipe, or nobody at its other end
-            os.write(alive, b".")
+            os.write(beats, b"%d\n" % os.getpid())
 
 
-def run_api(listener: socket.socket, *, alive: int | None = None, when_ready: bool = False) -> None:
-    """Until a signal. when_ready: listens only once it can serve a slate, and ends if that takes more than READY_SECONDS."""
+def leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def run_api(listener: socket.socket, *, beats: int | None = None, when_ready: bool = False) -> None:
+    """Until a signal. beats: a pipe that gets a line with the process id when this listens, and every second from its event loop. when_ready: listens only once it can serve a slate, and ends if that takes more than READY_SECONDS."""
 
     async def beat() -> None:
-        tell(alive)
+        tell(beats)
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is for `api_processes`, and a terminal sends it to all
+    signal.signal(signal.SIGTERM, leave)  # uvicorn stops in order and then raises the signal again
     config = uvicorn.Config(
         lambda: create_app(ready_seconds=READY_SECONDS if when_ready else 0.0), factory=True,
         timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=KEEP_ALIVE_SECONDS, callback_notify=beat,
         timeout_notify=BEAT_SECONDS, log_config=None, access_log=False, server_header=False,
     )  # fmt: skip
-    DrainingServer(config, alive).run(sockets=[listener])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("socket", type=int)
-    parser.add_argument("--alive", type=int)
-    parser.add_argument("--when-ready", action="store_true")
-    options = parser.parse_args()
-    signal.signal(
-        signal.SIGTERM, lambda number, frame: exit(0)
-    )  # uvicorn stops in order and then raises the signal again
     with contextlib.suppress(KeyboardInterrupt):
-        run_api(socket.socket(fileno=options.socket), alive=options.alive, when_ready=options.when_ready)
+        DrainingServer(config, beats).run(sockets=[listener])
 
 
 if __name__ == "__main__":
-    main()
+    run_api(socket.socket(fileno=int(sys.argv[1])))

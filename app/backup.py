@@ -25,7 +25,8 @@ from app.types import utc_now
 from app.wiring.encoding import artifacts_of
 from app.wiring.live_state import open_live_state
 from app.wiring.servers import use_servers
-from app.wiring.stores import database_url_of, open_stores
+from app.wiring.stores import open_stores
+from app.wiring.urls import database_url_of
 
 MANIFEST = "backup.json"
 FORMAT = 1

@@ -62,7 +62,7 @@ def serve() -> None:
     """The API alone, at DUOSCENE_HOST and DUOSCENE_PORT, in DUOSCENE_WORKERS processes."""
     settings = settings_with()
     limit_threads(settings.num_threads, default=1)
-    from app.commands import serve_api
+    from app.serve import serve_api
 
     serve_api(settings)
 

@@ -3,82 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
-import socket
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import TypeVar
 
 from rich.markup import escape
 from rich.table import Table
 
 from app.access.key_ring import NewKey, create_key
-from app.api_processes import ApiProcesses
 from app.catalogue.cleaning import write_rejects
 from app.catalogue.loading import import_path
 from app.catalogue.shop_data import ShopData
 from app.catalogue.writer import write_shop_data
 from app.console import console, counts_table, progress_bar, show_ending, watch_job
-from app.errors import BadSettings, NotFound
+from app.errors import NotFound
 from app.learning.job_progress import JobProgress
 from app.learning.jobs import Activation, Job, JobMode
 from app.learning.worker import Worker
 from app.observability.logs import configure_logging
-from app.settings import Settings, put_into_environment
+from app.settings import Settings
 from app.types import utc_now
 from app.wiring.live_state import open_live_state
 from app.wiring.servers import use_servers
 from app.wiring.stores import Stores, open_stores
 
-BACKLOG = 2048  # connections that wait to be accepted
 T = TypeVar("T")
 WORKER_NICENESS = 10  # the API answers first when both want the same core
-
-
-def serve_api(settings: Settings) -> None:
-    """Until a signal; SIGHUP replaces the API processes one by one. They read their settings from the environment again.
-
-    Raises BadSettings when the address is taken or a process cannot start.
-    """
-    configure_logging(settings.log_level, settings.log_format)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to replace
-    signal.signal(signal.SIGTERM, _leave)
-    with ExitStack() as stack:
-        listener = stack.enter_context(listen(settings.host, settings.port))
-        servers = stack.enter_context(use_servers(settings))
-        put_into_environment(servers.settings, "database_url", "redis_url")
-        if settings.workers > 1:
-            stack.enter_context(shared_metrics())
-        asyncio.run(ApiProcesses(listener, settings.workers).run())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # a second one must not cut short what is being closed
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """port 0: a free one. Raises BadSettings."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise BadSettings(f"cannot listen on {host}:{port} ({error.strerror}); choose another DUOSCENE_PORT") from error
-
-
-@contextlib.contextmanager
-def shared_metrics() -> Iterator[None]:
-    """A place where the API processes add up their counters; a new start counts from 0 like any process."""
-    with tempfile.TemporaryDirectory(prefix="duoscene-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        yield
 
 
 def run_worker(settings: Settings) -> None:

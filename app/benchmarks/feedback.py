@@ -20,7 +20,7 @@ from app.benchmarks.site import Site
 from app.benchmarks.slates import Target, measure
 from app.benchmarks.wrk import Call, Expected
 from app.types import Json
-from app.wiring.stores import database_url_of
+from app.wiring.urls import database_url_of
 
 BULK = 1_000
 BULK_CALLS = 20  # different bodies

@@ -17,7 +17,7 @@ from app.benchmarks.site import Service, Site, serve
 from app.benchmarks.slates import ask, slate_calls, warm_up
 from app.errors import DuosceneError
 from app.types import Json
-from app.wiring.stores import redis_url_of
+from app.wiring.urls import redis_url_of
 
 PER = 100_000
 STATES = "duoscene:[us]?:*"  # of users and sessions, and what else goes by their ids

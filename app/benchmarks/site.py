@@ -63,7 +63,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Service:
-    """url: of a process that listens. supervisor: its parent, `duoscene serve`; the bare route has none above it."""
+    """url: of a process that listens. supervisor: its grandparent, `duoscene serve`; the bare route has none above it."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -73,7 +73,9 @@ class Service:
     @property
     def pids(self) -> list[int]:
         """The processes that answer."""
-        return children(self.process.pid) if self.is_supervised else [self.process.pid]
+        if not self.is_supervised:
+            return [self.process.pid]
+        return [pid for template in children(self.process.pid) for pid in children(template)]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 MAX_TOKENS = 128
 BATCH = 64
 CHUNK = 4_096  # texts between two progress reports and cache writes
+LOADING = Lock()
 
 
 class Encoder:
-    """T-dimensional unit vectors; the empty text is the zero vector. Thread-safe; the model loads at first use.
+    """T-dimensional unit vectors; the empty text is the zero vector. Thread-safe; the model loads at first use, once for the process.
 
     name: "default", or what sentence-transformers accepts (hub name or path).
     """
@@ -35,8 +37,6 @@ class Encoder:
         self.name = name
         self._dtype = dtype
         self._cache = cache
-        self._lock = Lock()
-        self._model: SentenceTransformer | None = None
 
     @property
     def key(self) -> str:
@@ -45,7 +45,7 @@ class Encoder:
 
     @property
     def dim(self) -> int:
-        dim = self._loaded().get_embedding_dimension()
+        dim = self._model()[0].get_embedding_dimension()
         assert dim is not None
         return int(dim)
 
@@ -76,22 +76,26 @@ class Encoder:
 
     def load(self) -> None:
         """The model, now; seconds. Whatever it raises, it raises at the first text as well."""
-        self._loaded()
+        self._model()
 
     def _forward(self, texts: list[str]) -> Float32Array:
-        model = self._loaded()
-        with self._lock:
+        model, lock = self._model()
+        with lock:
             out = model.encode(
                 texts, batch_size=BATCH, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
             )
         vectors: Float32Array = out.float().cpu().numpy()
         return vectors
 
-    def _loaded(self) -> SentenceTransformer:
-        with self._lock:
-            if self._model is None:
-                self._model = load_model(self.name, self._dtype)
-            return self._model
+    def _model(self) -> tuple[SentenceTransformer, Lock]:
+        with LOADING:
+            return shared_model(self.name, self._dtype)
+
+
+@cache
+def shared_model(name: str, dtype: str) -> tuple[SentenceTransformer, Lock]:
+    """The one of this process, and the lock for its calls. Threads ask under LOADING."""
+    return load_model(name, dtype), Lock()
 
 
 def load_model(name: str, dtype: str) -> SentenceTransformer:

@@ -10,7 +10,8 @@ from app.settings import Settings
 from app.stores.redis.bridge import RedisBridge
 from app.stores.redis.consistency import Comparison, compare
 from app.stores.redis.live_state import RedisLiveState
-from app.wiring.stores import Stores, redis_url_of
+from app.wiring.stores import Stores
+from app.wiring.urls import redis_url_of
 
 __all__ = ["Comparison", "compare", "make_bridge", "open_live_state"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from app.embedded import EmbeddedStores, start_embedded
 from app.settings import Settings
 from app.stores.postgres.migrate import migrate
-from app.wiring.stores import database_url_of
+from app.wiring.urls import database_url_of
 
 
 class StoreServers:

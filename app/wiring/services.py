@@ -44,7 +44,8 @@ from app.stores.redis.rate_limits import RedisTokenBank
 from app.wiring.encoding import artifacts_of, check_of, open_encoder
 from app.wiring.live_state import make_bridge, open_live_state
 from app.wiring.pseudonyms import outer_catalogue, pseudonyms_of
-from app.wiring.stores import open_stores, redis_url_of
+from app.wiring.stores import open_stores
+from app.wiring.urls import redis_url_of
 
 BEAT_SECONDS = 1.0
 

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.keys import KeyStore
 from app.catalogue.ports import ShopDataStore
-from app.errors import BadSettings
 from app.feedback.merging import MergeStore
 from app.learning.jobs import JobStore
 from app.privacy.encryption import TextCipher
@@ -36,6 +35,7 @@ from app.stores.postgres.shop_data import PostgresShopData
 from app.stores.postgres.text_vectors import PostgresTextVectors
 from app.stores.postgres.versions import PostgresVersions
 from app.wiring.pseudonyms import outer_shop_data
+from app.wiring.urls import database_url_of
 
 
 @dataclass(frozen=True)
@@ -92,19 +92,3 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
     finally:
         await pulse.close()
         await engine.dispose()
-
-
-def database_url_of(settings: Settings) -> str:
-    if not settings.database_url:
-        raise BadSettings(
-            "DUOSCENE_DATABASE_URL is empty here; `duoscene up` and `duoscene serve` start a database themselves"
-        )
-    return settings.database_url
-
-
-def redis_url_of(settings: Settings) -> str:
-    if not settings.redis_url:
-        raise BadSettings(
-            "DUOSCENE_REDIS_URL is empty here; `duoscene up` and `duoscene serve` start a Redis themselves"
-        )
-    return settings.redis_url

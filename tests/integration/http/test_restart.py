@@ -18,6 +18,7 @@ import asyncpg
 import httpx
 import pytest
 
+from app.benchmarks.proc import children
 from tests.conftest import Servers, database_named, run_sql
 from tests.integration.http.conftest import ADMIN_KEY, REPOSITORY
 
@@ -25,8 +26,8 @@ NUM_PROCESSES = 2
 NUM_SHOPPERS = 8
 SILENT_BEATS = 15  # instead of 30: seconds that a process may hang
 SERVE = f"""
-import app.api_processes
-app.api_processes.SILENT_BEATS = {SILENT_BEATS}
+import app.api_handles
+app.api_handles.SILENT_BEATS = {SILENT_BEATS}
 from app.cli import app
 app(["serve"])
 """
@@ -43,7 +44,7 @@ class Serve:
             "DUOSCENE_DATA_DIR": str(folder), "DUOSCENE_ADMIN_KEY": ADMIN_KEY, "DUOSCENE_LOG_FORMAT": "json",
             "DUOSCENE_WORKERS": str(NUM_PROCESSES), "DUOSCENE_PORT": str(free_port()),
         }  # fmt: skip
-        self.database_url = database_url
+        self.database_url, self.redis_url = database_url, redis_url
         self.url = f"http://127.0.0.1:{environment['DUOSCENE_PORT']}"
         self.log = folder / "serve.log"
         with self.log.open("wb") as log:
@@ -52,8 +53,8 @@ class Serve:
             )  # fmt: skip
 
     def processes(self) -> set[int]:
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return {int(pid) for pid in path.read_text().split()}
+        """Those that serve: forked by the children of this one."""
+        return {pid for template in children(self.process.pid) for pid in children(template)}
 
     def lines_with(self, words: str) -> int:
         return self.log.read_text().count(words)
@@ -197,6 +198,28 @@ async def test_a_process_that_is_gone_is_replaced_and_the_other_serves_meanwhile
     assert victim not in serve.processes()
 
 
+async def test_a_template_that_is_gone_is_replaced_with_all_that_it_forked(serve: Serve) -> None:
+    """Those drain, and no request fails meanwhile."""
+    await asyncio.to_thread(until, serve.all_listen, serve)
+    (template,), before = children(serve.process.pid), serve.processes()
+    async with under_load(serve) as load:
+        os.kill(template, signal.SIGKILL)
+        await asyncio.to_thread(until, lambda: serve.all_listen() and serve.processes().isdisjoint(before), serve)
+        at_the_end = load.slates
+        while load.slates < at_the_end + 20:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.05)
+    assert load.failures == []
+    assert template not in children(serve.process.pid)
+
+
+def test_a_template_has_no_threads_that_a_fork_could_break(serve: Serve) -> None:
+    """Those of polars and pyarrow only sleep; a pool of torch, FAISS or BLAS would not outlive the fork."""
+    (template,) = children(serve.process.pid)
+    names = [path.read_text().strip() for path in Path(f"/proc/{template}/task").glob("*/comm")]
+    assert sorted(set(names)) == ["jemalloc_bg_thd", "polars-ooc-clea", "python"]
+    assert names.count("python") == 1
+
+
 async def test_a_second_server_on_the_port_is_refused(serve: Serve, tmp_path: Path) -> None:
     environment = os.environ | {
         "PYTHONPATH": str(REPOSITORY), "DUOSCENE_PORT": serve.url.rpartition(":")[2], "DUOSCENE_DATA_DIR": str(tmp_path)
@@ -237,3 +260,16 @@ async def test_a_stop_answers_what_was_begun_and_keeps_what_was_acknowledged(ser
     assert b"connection: close" in slow_answer.lower()
     assert all("Error(" in failure for failure in load.failures), load.failures[:5]
     assert load.acknowledged | {"late"} <= await stored(serve)
+    assert serve.lines_with("Traceback") == 0
+
+
+async def test_nothing_outlives_a_supervisor_that_is_killed(serve: Serve, tmp_path: Path) -> None:
+    other = Serve(serve.database_url, serve.redis_url, tmp_path)
+    try:
+        await asyncio.to_thread(until, other.all_listen, other)
+        (template,) = children(other.process.pid)
+        family = {template, *other.processes()}
+    finally:
+        other.process.kill()
+        other.process.wait()
+    await asyncio.to_thread(until, lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), other)

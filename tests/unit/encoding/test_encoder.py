@@ -47,5 +47,5 @@ def test_known_texts_need_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """A process that starts reads the vectors of its scenarios' texts; importing the encoder would take it seconds."""
     cache = FileVectorCache(tmp_path)
     vectors = Encoder(cache=cache).encode(["known", ""])
-    monkeypatch.setattr("app.encoding.encoder.load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("app.encoding.encoder.shared_model", lambda *_: pytest.fail("loaded"))
     np.testing.assert_allclose(Encoder(cache=cache).encode(["known", ""]), vectors, atol=1e-4)
