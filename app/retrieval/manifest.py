@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from app.errors import BadArtifact
+from app.pauses import Pause, no_pause
 from app.types import Json
 
 FORMAT = 2  # 2: sources held generically
@@ -64,7 +65,7 @@ class Manifest:
         )
 
     @classmethod
-    def read(cls, directory: Path) -> Manifest:
+    def read(cls, directory: Path, pause: Pause = no_pause) -> Manifest:
         """Checks format and checksums. Raises BadArtifact naming what is missing or altered."""
         try:
             held: dict[str, Any] = orjson.loads((directory / MANIFEST).read_bytes())
@@ -81,6 +82,7 @@ class Manifest:
                 raise BadArtifact(f"model {directory.name}: {name} is missing")
             if sha256(path) != expected:
                 raise BadArtifact(f"model {directory.name}: {name} does not match its checksum")
+            pause()
         held["scenarios"] = tuple(held["scenarios"])
         return cls(**held)
 

@@ -22,6 +22,7 @@ from app.features.items import ItemVocabulary
 from app.features.ranking import ItemFacts, Shopper, features_of
 from app.features.users import UserBatch
 from app.model.runner import TowerRunner
+from app.pauses import Pause, no_pause
 from app.retrieval.calibration import Calibration
 from app.retrieval.candidates import Candidates
 from app.retrieval.fusion import Fusion
@@ -345,14 +346,17 @@ class Snapshot:
         self.manifest.write(directory)
 
     @classmethod
-    def load(cls, directory: Path) -> Snapshot:
+    def load(cls, directory: Path, pause: Pause = no_pause) -> Snapshot:
         """Arrays are memory-mapped, so that processes share their pages. Raises BadArtifact."""
-        manifest = Manifest.read(directory)
+        manifest = Manifest.read(directory, pause)
         try:
             arrays = {path.stem: np.asarray(np.load(path, mmap_mode="r")) for path in directory.glob("*.npy")}
+            pause()
             items = pl.read_ipc(directory / "items.arrow")
+            pause()
             graphs = {path.stem: path for path in directory.glob(f"*{GRAPH}")}
             runner = TowerRunner.load(directory)
+            pause()
             fitted = {
                 source: Fitted(
                     parameters,
@@ -365,6 +369,7 @@ class Snapshot:
             graph = graphs.get("vectors_ND")
             snapshot = cls(manifest, items, runner, fitted=fitted, ranker_arrays=ranker, graph=graph, **arrays)
             snapshot.graphs()  # a broken one must not wait for the first request
+            pause()
             return snapshot
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, pl.exceptions.PolarsError) as error:
             raise BadArtifact(f"model {directory.name} cannot be read: {error}") from error

@@ -17,6 +17,7 @@ from app.catalogue.ports import CatalogueStore
 from app.encoding.encoder import Encoder
 from app.errors import BadArtifact, DuosceneError, Unavailable
 from app.patience import within
+from app.pauses import no_pause, resting
 from app.release.version import ArtifactStore, VersionStore
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.registry import ScenarioRegistry
@@ -184,10 +185,13 @@ class Follower:
         logger.info("model live", version=version.version, seconds=round(monotonic() - begin, 2))
 
     def _load(self, version: str, scenarios: Sequence[Scenario], known: KnownVectors) -> ServingState:
-        snapshot = Snapshot.load(self._artifacts.fetch(version))
+        pause = (
+            resting() if self._has_met_model else no_pause
+        )  # a process that starts keeps nobody waiting but for this
+        snapshot = Snapshot.load(self._artifacts.fetch(version), pause)
         if snapshot.version != version:
             raise BadArtifact(f"model {version}: its files are those of version {snapshot.version}")
-        return ServingState.with_model(self._encoder, snapshot, scenarios, known)
+        return ServingState.with_model(self._encoder, snapshot, scenarios, known, pause)
 
     async def _step(self, name: str, revision: int, work: Callable[[], Awaitable[None]]) -> None:
         if getattr(self._followed, name) == revision or monotonic() < self._not_before.get(name, 0.0):

@@ -20,6 +20,7 @@ from app.encoding.encoder import Encoder
 from app.errors import BadArtifact
 from app.features.texts import PROMPT_VERSION, item_text, scenario_text
 from app.features.users import fold_users
+from app.pauses import Pause, no_pause
 from app.retrieval.columns import Columns
 from app.retrieval.scenario_table import ScenarioTable
 from app.retrieval.snapshot import Snapshot
@@ -122,16 +123,21 @@ class ServingState:
         snapshot: Snapshot,
         scenarios: Sequence[Scenario],
         known: KnownVectors,
+        pause: Pause = no_pause,
     ) -> ServingState:
         """Blocking. known: text vectors of an earlier state, so that its delta needs no second encoding.
 
         Raises BadArtifact when the version was trained with another encoder or prompt than this process has.
         """
         check_encoder(snapshot, encoder)
-        columns = Columns.from_frame(snapshot.items)
+        columns = Columns.from_frame(snapshot.items, pause)
+        pause()
         view = CatalogueView(snapshot.manifest.catalogue_revision, columns, snapshot.item_ids, snapshot.row_of)
+        pause()
         table = make_table(encoder, snapshot, scenarios)
+        pause()
         model = LiveModel(snapshot, snapshot.space(), np.zeros(0, np.bool_), tuple(scenarios), table)
+        pause()
         warm_up(model)
         return cls(encoder, LiveSnapshot(view, model), vectors=dict(known))
 
