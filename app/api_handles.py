@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import time
-from functools import partial
 from typing import Any
 
 from app.errors import BadSettings
@@ -93,7 +92,7 @@ class Template:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "app.api_template", str(listener.fileno()), str(theirs),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, pass_fds=[listener.fileno(), theirs],
-                preexec_fn=partial(die_with_parent, signal.SIGKILL),
+                preexec_fn=ignore_signals,
             )  # fmt: skip
         finally:
             os.close(theirs)
@@ -156,3 +155,10 @@ class Template:
         asyncio.get_running_loop().remove_reader(self._beats)
         os.close(self._beats)
         return ended
+
+
+def ignore_signals() -> None:
+    """They are for the others of the process group: a template ends after what it has forked, or with this process."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    die_with_parent(signal.SIGKILL)

@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     listener, beats = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they are for the others of the process group
     reports = os.dup(1)
     os.dup2(2, 1)
     prepare()
