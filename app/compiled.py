@@ -20,9 +20,11 @@ from numba import njit, types
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def compiled(*signatures: Any) -> Callable[[Function], Function]:
-    """Division by zero gives infinities, as in numpy; an index out of range is not noticed."""
-    decorate: Any = njit(list(signatures), cache=_can_keep(), nogil=True, error_model="numpy")
+def compiled(*signatures: Any, any_order: bool = False) -> Callable[[Function], Function]:
+    """Division by zero gives infinities, as in numpy; an index out of range is not noticed. any_order: sums may be added up as the processor
+    likes, several at once."""
+    fastmath = {"reassoc", "contract"} if any_order else False
+    decorate: Any = njit(list(signatures), cache=_can_keep(), nogil=True, error_model="numpy", fastmath=fastmath)
     return decorate  # type: ignore[no-any-return]
 
 

@@ -1,23 +1,26 @@
-"""Nearest item vectors by inner product, exact on small catalogues, HNSW on large ones.
+"""Nearest item vectors by inner product. Small catalogues are scanned; larger ones in eight bits first, which is as exact (`quantised`); the
+largest, and those that a processor has no instructions for, are walked through by FAISS.
 
 Shapes: B users, D dim, K results, N items.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import faiss
 import numpy as np
 
+from app.model.int8 import IS_FAST
+from app.retrieval.quantised import QuantisedVectors
 from app.retrieval.selection import EVERY, STRIDE, best_of_columns, best_of_lines
 from app.types import BoolArray, Float32Array, Int64Array
 
-EXACT_BELOW = 50_000  # 0.13 ms a query at 10,000 x 64; HNSW pays above (0.45 ms at 100,000)
-SCAN_BELOW = (
-    0.05  # a mask that keeps less than this is answered by scanning what it keeps: exact, and cheaper than walking
-)
+QUANTISED_ABOVE = 20_000  # vectors, where a scan in eight bits is fast
+GRAPH_ABOVE = 500_000 if IS_FAST else 50_000  # what a scan costs grows with the vectors, what a walk costs hardly
+SCAN_BELOW = 0.05  # a mask that keeps less than this is answered by scanning what it keeps: exact, and cheaper
 SCAN_SCORES = 4_000_000  # made at once by a scan: 16 MB
 HNSW_LINKS, HNSW_BUILD_WIDTH, HNSW_SEARCH_WIDTH = 32, 200, 256
 RECALL_SAMPLE, RECALL_AT = 200, 100
@@ -30,14 +33,19 @@ class VectorIndex:
     """Source: HNSW, Malkov & Yashunin 2018; checked against exact search when built (`recall`)."""
 
     def __init__(self, vectors_ND: Float32Array, exact: bool = False, graph: Path | None = None) -> None:
-        """vectors_ND: unit rows float32; kept by reference (may be memory-mapped). exact: flat however many there are, for an index
-        that is asked a few times: HNSW over 100,000 vectors takes minutes to build. graph: file of `save`, which is read in
-        moments; one that was made of other vectors is not used. Raises RuntimeError when it cannot be read."""
+        """vectors_ND: kept by reference (may be memory-mapped). exact: no graph however many there are, for vectors of different lengths
+        and for an index that is asked a few times. graph: file of `save`, which is read in moments, where building takes minutes for
+        100,000 vectors; one that was made of other vectors is not used. Raises RuntimeError when it cannot be read."""
         self.vectors_ND = vectors_ND
-        self.kind: Literal["flat", "hnsw"] = "flat" if exact or len(vectors_ND) <= EXACT_BELOW else "hnsw"
+        self.kind: Literal["exact", "hnsw"] = "exact" if exact or len(vectors_ND) <= GRAPH_ABOVE else "hnsw"
         if self.kind == "hnsw":
             saved = faiss.read_index(str(graph)) if graph is not None else None
             self._index = saved if saved is not None and _is_of(saved, vectors_ND) else self._built()
+
+    @cached_property
+    def quantised(self) -> QuantisedVectors | None:
+        """None where there is nothing to gain."""
+        return QuantisedVectors(self.vectors_ND) if IS_FAST and len(self) > QUANTISED_ABOVE else None
 
     def _built(self) -> Any:
         index = faiss.IndexHNSWFlat(self.vectors_ND.shape[1], HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
@@ -58,27 +66,25 @@ class VectorIndex:
         K = min(num_results, len(self))
         if K == 0:
             return padded(len(users_BD), 0)
-        if allowed_N is None:
-            return self._scan(users_BD, K, None) if self.kind == "flat" else self._walk(users_BD, K, None)
-        num_allowed = int(np.count_nonzero(allowed_N))
-        if num_allowed <= max(K, SCAN_BELOW * len(self)):
+        num_allowed = len(self) if allowed_N is None else int(np.count_nonzero(allowed_N))
+        if allowed_N is not None and num_allowed <= max(K, SCAN_BELOW * len(self)):
             rows = np.flatnonzero(allowed_N)
             return best(users_BD @ self.vectors_ND[rows].T, K, rows)
-        if self.kind == "flat":
-            return self._scan(users_BD, K, None if num_allowed == len(self) else allowed_N)
-        bits = np.packbits(allowed_N, bitorder="little")
-        return self._walk(users_BD, K, faiss.IDSelectorBitmap(bits))
+        searched_N = EVERY if allowed_N is None or num_allowed == len(self) else allowed_N
+        if self.kind == "hnsw":
+            return self._walk(users_BD, K, searched_N)
+        return self._scan(users_BD, K, searched_N) if self.quantised is None else self._look(users_BD, K, searched_N)
 
     def recall(self) -> float:
         """Share of the exact 100 nearest that `search` finds, over 200 item vectors taken as queries."""
-        if self.kind == "flat":
+        if self.kind == "exact":
             return 1.0
         queries = self.vectors_ND[np.linspace(0, len(self) - 1, RECALL_SAMPLE).astype(int)]
         found = self.search(queries, RECALL_AT)[0]
         exact = best(queries @ self.vectors_ND.T, RECALL_AT)[0]
         return float(np.mean([len(np.intersect1d(a, b)) / RECALL_AT for a, b in zip(found, exact, strict=True)]))
 
-    def _scan(self, users_BD: Float32Array, K: int, allowed_N: BoolArray | None) -> Neighbours:
+    def _scan(self, users_BD: Float32Array, K: int, allowed_N: BoolArray) -> Neighbours:
         """Every vector, in one product: for a batch faster than FAISS, and without its copy of the vectors."""
         N, step = len(self), max(1, SCAN_SCORES // len(self))
         rows_BK, scores_BK = padded(len(users_BD), K)
@@ -89,12 +95,22 @@ class VectorIndex:
         for start in range(0, len(users_BD), step):
             at = slice(start, start + step)
             scores_NB = self.vectors_ND @ np.ascontiguousarray(users_BD[at].T, np.float32)
-            best_of_columns(
-                scores_NB, EVERY if allowed_N is None else allowed_N, keys_N, keys_BE, rows_BK[at], scores_BK[at]
-            )
+            best_of_columns(scores_NB, allowed_N, keys_N, keys_BE, rows_BK[at], scores_BK[at])
         return rows_BK, scores_BK
 
-    def _walk(self, users_BD: Float32Array, K: int, selector: object | None) -> Neighbours:
+    def _look(self, users_BD: Float32Array, K: int, allowed_N: BoolArray) -> Neighbours:
+        """In eight bits, then at the few that may be among the best; those of whom that is not sure are scanned."""
+        assert self.quantised is not None
+        rows_BK, scores_BK = padded(len(users_BD), K)
+        unsure = self.quantised.search(np.ascontiguousarray(users_BD, np.float32), allowed_N, rows_BK, scores_BK)
+        unsure = unsure[users_BD[unsure].any(1)]  # nothing is near to a vector of zeros
+        if len(unsure):
+            rows_BK[unsure], scores_BK[unsure] = self._scan(users_BD[unsure], K, allowed_N)
+        return rows_BK, scores_BK
+
+    def _walk(self, users_BD: Float32Array, K: int, allowed_N: BoolArray) -> Neighbours:
+        bits = np.packbits(allowed_N, bitorder="little")
+        selector = faiss.IDSelectorBitmap(bits) if len(allowed_N) else None
         parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=max(HNSW_SEARCH_WIDTH, 2 * K))
         scores_BK, rows_BK = self._index.search(np.ascontiguousarray(users_BD), K, params=parameters)
         return rows_BK, np.where(rows_BK < 0, -np.inf, scores_BK).astype(np.float32)

@@ -62,11 +62,17 @@ def part(keys_E: Int64Array, length: int, num: int) -> None:
         keys_E[low : high + 1].sort()
 
 
+@compiled(types.intp(types.intp))
+def place_in_sample(num: int) -> int:
+    """Place of a score, among every STRIDE-th, that the num highest of all very likely reach."""
+    return (num + num // 4) // STRIDE + 10
+
+
 @compiled(types.intp(writes("i8"), types.intp, types.intp))
 def _narrow(keys_E: Int64Array, length: int, num: int) -> int:
     """Puts those keys to the front that, by a sample, may be among the num first; how many there are, which is num or more."""
     sample_S = keys_E[:length:STRIDE].copy()
-    place = (num + num // 4) // STRIDE + 10
+    place = place_in_sample(num)
     if length <= 2 * num or place >= len(sample_S):
         return length
     part(sample_S, len(sample_S), place)
@@ -157,7 +163,7 @@ def _least_of_sample(
     sample_S: Float32Array, allowed_S: BoolArray, num_scores: int, num: int, keys_N: Int64Array
 ) -> float:
     """What the num highest of num_scores very likely reach, by every STRIDE-th of them; -inf where all must be looked at."""
-    place = (num + num // 4) // STRIDE + 10
+    place = place_in_sample(num)
     if num_scores <= 4 * num or place >= len(sample_S):
         return -np.inf
     length = _collect(sample_S, allowed_S, -np.inf, keys_N)

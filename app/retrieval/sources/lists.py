@@ -34,6 +34,16 @@ class Ranking:
         self.into: Into = (current_N, EVERY if allowed_R is None else allowed_R, keys_E, *self.found)
 
 
+def first_allowed(rows_R: Int64Array, allowed_R: BoolArray | None, num: int) -> Int64Array:
+    """Places of the first num of these rows that may be, without a look at the others where most may."""
+    if allowed_R is None:
+        return np.arange(min(num, len(rows_R)))
+    found = np.flatnonzero(allowed_R[rows_R[: 4 * num]])
+    if len(found) < num:
+        found = np.flatnonzero(allowed_R[rows_R])
+    return found[:num]
+
+
 def merge(
     rows_a: Int64Array, scores_a: Float32Array, rows_b: Int64Array, scores_b: Float32Array, num: int
 ) -> Neighbours:

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.features.users import UserBatch
 from app.retrieval.index import Neighbours
-from app.retrieval.sources.lists import stack
+from app.retrieval.sources.lists import first_allowed, stack
 from app.retrieval.sources.source import Fitted
 from app.retrieval.space import ItemSpace
 from app.types import BoolArray, Float32Array, Int64Array
@@ -29,10 +29,8 @@ class PopularSource:
     def _top(
         self, scenario: int, space: ItemSpace, num: int, allowed_R: BoolArray | None
     ) -> tuple[Int64Array, Float32Array]:
-        trained = self._order_SN[scenario]
-        rows = trained if space.current_N is None else space.current_N[trained]
-        if allowed_R is not None:
-            kept = allowed_R[rows]
-            rows, trained = rows[kept], trained[kept]
-        scores = self._popularity_SN[scenario, trained[:num]]
-        return rows[:num][scores > 0].astype(np.int64), scores[scores > 0]
+        order_N = self._order_SN[scenario]
+        rows_N = order_N if space.current_N is None else space.current_N[order_N]
+        best = first_allowed(rows_N, allowed_R, num)
+        scores = self._popularity_SN[scenario, order_N[best]]
+        return rows_N[best][scores > 0].astype(np.int64), scores[scores > 0]

@@ -23,7 +23,6 @@ from app.learning.sources import DEFAULTS, fit_sources
 from app.learning.training import tower_config
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
-from app.retrieval import index
 from app.retrieval.columns import Columns
 from app.retrieval.filters import parse_filter
 from app.retrieval.snapshot import Snapshot
@@ -79,28 +78,25 @@ def events(rare: list[int]) -> Interactions:
 
 @pytest.fixture(scope="module")
 def shop() -> SimpleNamespace:
-    """A snapshot of 100,000 items with every source fitted; the towers are as they start. The graph index is left out, because a rare
-    filter never walks it (`SCAN_BELOW`), and building it takes half a minute."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index, "EXACT_BELOW", 2 * N)
-        frame = catalogue()
-        items = items_of(frame)
-        vocabulary = ItemVocabulary.fit(items)
-        rng = np.random.default_rng(2)
-        text_NT = rng.normal(size=(N, T)).astype(np.float32)
-        data = events(rare_rows(frame, 30))
-        profile_UT = TextRows(np.zeros((1, T), np.float32), np.zeros(NUM_USERS, np.int32))
-        no_text = np.zeros((2, T), np.float32)
-        inputs = Inputs(frame, text_NT, vocabulary.rows(items), vocabulary, profile_UT, no_text, no_text[:0])
-        runner = TowerRunner(Towers(tower_config(data, inputs)))
-        fitted = fit_sources(data, inputs, DEFAULTS)
-        snapshot = assemble(data, inputs, FitConfig(), Choices(0), runner, fitted, {})
-        space, table = snapshot.space(), snapshot.scenarios()
-        view = CatalogueView(1, Columns.from_frame(frame), snapshot.item_ids, snapshot.row_of)
-        model = LiveModel(snapshot, space, np.zeros(0, np.bool_), (), table)
-        yield SimpleNamespace(
-            snapshot=snapshot, space=space, table=table, frame=frame, text_NT=text_NT, live=LiveSnapshot(view, model)
-        )
+    """A snapshot of 100,000 items with every source fitted; the towers are as they start."""
+    frame = catalogue()
+    items = items_of(frame)
+    vocabulary = ItemVocabulary.fit(items)
+    rng = np.random.default_rng(2)
+    text_NT = rng.normal(size=(N, T)).astype(np.float32)
+    data = events(rare_rows(frame, 30))
+    profile_UT = TextRows(np.zeros((1, T), np.float32), np.zeros(NUM_USERS, np.int32))
+    no_text = np.zeros((2, T), np.float32)
+    inputs = Inputs(frame, text_NT, vocabulary.rows(items), vocabulary, profile_UT, no_text, no_text[:0])
+    runner = TowerRunner(Towers(tower_config(data, inputs)))
+    fitted = fit_sources(data, inputs, DEFAULTS)
+    snapshot = assemble(data, inputs, FitConfig(), Choices(0), runner, fitted, {})
+    space, table = snapshot.space(), snapshot.scenarios()
+    view = CatalogueView(1, Columns.from_frame(frame), snapshot.item_ids, snapshot.row_of)
+    model = LiveModel(snapshot, space, np.zeros(0, np.bool_), (), table)
+    return SimpleNamespace(
+        snapshot=snapshot, space=space, table=table, frame=frame, text_NT=text_NT, live=LiveSnapshot(view, model)
+    )
 
 
 @pytest.mark.parametrize("num", KEPT)

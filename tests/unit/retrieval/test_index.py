@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from app.retrieval import index as module
-from app.retrieval.index import VectorIndex, best
+from app.retrieval.index import VectorIndex, best, padded
+from app.retrieval.selection import EVERY
 
 
 def unit(rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
@@ -30,8 +31,8 @@ def test_a_filter_that_keeps_three_returns_those_three() -> None:
     assert sorted(rows[0][rows[0] >= 0].tolist()) == [3, 44, 4_999]
 
 
-def test_large_catalogues_walk_a_graph_with_measured_recall(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EXACT_BELOW", 1_000)
+def test_the_largest_catalogues_walk_a_graph_with_measured_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRAPH_ABOVE", 1_000)
     index = VectorIndex(unit(6_000))
     assert index.kind == "hnsw"
     assert index.recall() >= 0.98
@@ -39,6 +40,59 @@ def test_large_catalogues_walk_a_graph_with_measured_recall(monkeypatch: pytest.
     rows, _ = index.search(unit(3, seed=4), 50, allowed)
     assert (rows >= 0).all()
     assert (rows % 2 == 0).all()
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5, 0.06])
+@pytest.mark.parametrize("num_users", [1, 5, 70])
+@pytest.mark.parametrize("kind", ["unit", "of many lengths", "heaped", "alike", "of five dimensions", "far out"])
+def test_a_first_look_in_eight_bits_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, kind: str, num_users: int, kept: float
+) -> None:
+    dim = 5 if kind == "of five dimensions" else 24
+    items, users = unit(6_000, dim), unit(num_users, dim, seed=1)
+    if kind == "of many lengths":
+        items *= np.random.default_rng(2).lognormal(0, 1, (len(items), 1)).astype(np.float32)
+    elif kind == "heaped":  # the best stand where a look at every 16th would not see them
+        items[1::16] = items[1::16] / 4 + users[0]
+    elif kind == "alike":
+        items = np.repeat(items[:60], 100, 0)
+    elif kind == "far out":  # one number that leaves the others no room
+        items[:, 3] *= 1_000
+    allowed = np.random.default_rng(3).random(len(items)) < kept
+    monkeypatch.setattr(module, "QUANTISED_ABOVE", 1_000)
+    monkeypatch.setattr(module, "IS_FAST", True)
+    index = VectorIndex(items)
+    assert index.quantised is not None
+    rows, scores = index.search(users, 50, allowed)
+    whole = np.where(allowed, users @ items.T, -np.inf)
+    assert scores == pytest.approx(-np.sort(-whole, axis=1)[:, :50], rel=1e-4, abs=1e-5)
+    assert scores == pytest.approx(np.take_along_axis(whole, rows, 1), rel=1e-4, abs=1e-5)
+    assert all(len(set(of_user)) == 50 for of_user in rows.tolist())
+
+
+def test_what_the_first_look_is_not_sure_of_is_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the shop is the same item: more candidates than there is room for."""
+    items, users = unit(6_000), unit(4, seed=1)
+    items[::2] = users[1]
+    monkeypatch.setattr(module, "QUANTISED_ABOVE", 1_000)
+    monkeypatch.setattr(module, "IS_FAST", True)
+    index = VectorIndex(items)
+    assert index.quantised is not None
+    assert 1 in index.quantised.search(users, EVERY, *padded(4, 50))
+    rows, _ = index.search(users, 50)
+    assert rows[1].tolist() == list(range(0, 100, 2))
+
+
+def test_broken_vectors_are_not_found_by_a_first_look_and_find_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    items, users = unit(6_000), unit(4, seed=1)
+    items[:300, 0], items[300:600, 1], users[2, 3] = np.nan, np.inf, np.nan
+    users[3] = 0.0
+    monkeypatch.setattr(module, "QUANTISED_ABOVE", 1_000)
+    monkeypatch.setattr(module, "IS_FAST", True)
+    rows, scores = VectorIndex(items).search(users, 50)
+    assert (rows[:2] >= 300).all()
+    assert np.isfinite(scores[:2]).all()
+    assert (rows[2:] == -1).all()
 
 
 def test_best_never_returns_nan_or_minus_infinity() -> None:
@@ -50,27 +104,6 @@ def test_best_never_returns_nan_or_minus_infinity() -> None:
 
 def test_ties_keep_row_order() -> None:
     assert best(np.zeros((1, 100), np.float32), 100)[0][0].tolist() == list(range(100))
-
-
-def test_a_saved_graph_is_the_same_graph_and_never_serves_other_vectors(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "EXACT_BELOW", 500)
-    items, users, path = unit(2_000), unit(3, seed=5), tmp_path / "vectors.faiss"
-    built = VectorIndex(items)
-    built.save(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(VectorIndex, "_built", lambda self: pytest.fail("the graph was built anew"))
-        read = VectorIndex(items, graph=path)
-    np.testing.assert_array_equal(read.search(users, 50)[0], built.search(users, 50)[0])
-    others = unit(2_000, seed=9)
-    np.testing.assert_array_equal(VectorIndex(others, graph=path).search(others[:3], 1)[0][:, 0], [0, 1, 2])
-    path.write_bytes(path.read_bytes()[:1_000])
-    with pytest.raises(RuntimeError):
-        VectorIndex(items, graph=path)
-
-
-def test_an_exact_index_saves_nothing(tmp_path):
-    VectorIndex(unit(20)).save(tmp_path / "vectors.faiss")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["any", "ties", "mostly hidden", "all hidden", "unknown", "rising", "heaped"])
