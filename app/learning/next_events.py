@@ -6,6 +6,8 @@ says most; weights fitted on these cases carry that over.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from app.learning.dataset import Interactions
@@ -39,8 +41,9 @@ def next_event_cases(
 
 
 def without_history(asks: list[Ask]) -> list[Ask]:
-    """The same asks by somebody of whom nothing but the profile is known."""
-    return [Ask(ask.user, slice(ask.past.start, ask.past.start), ask.now, ask.scenario) for ask in asks]
+    """The same asks by somebody of whom nothing but the profile is known. What they had stays out where repeats do, or being right about the
+    past would count as wrong."""
+    return [replace(ask, past=slice(ask.past.start, ask.past.start), had=ask.past) for ask in asks]
 
 
 def _before(data: Interactions, event: int) -> Ask:

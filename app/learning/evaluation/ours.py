@@ -19,6 +19,7 @@ from app.learning.evaluation.rank import WHOLE_SHOP, Ranker, asks_of
 from app.learning.fit import fit
 from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs
+from app.learning.next_events import without_history
 from app.learning.splits import Repeats, Split
 from app.retrieval.calibration import Calibration
 from app.types import Float32Array, Int64Array, Json, Progress
@@ -107,9 +108,7 @@ def ranker_figures(ranker: Ranker, judged: Split, with_it: Int64Array, repeats: 
 
 
 def _without_history(ranker: Ranker, split: Split, num: int, repeats: Repeats) -> Int64Array:
-    asks = [
-        replace(ask, past=slice(ask.past.start, ask.past.start), had=ask.past) for ask in asks_of(split, WHOLE_SHOP)
-    ]
+    asks = without_history(asks_of(split, WHOLE_SHOP))
     return ranker.fused(split.train, asks, num, repeats, ranker.allowed(split), anywhere=True)[0]
 
 
