@@ -185,9 +185,8 @@ class Follower:
         logger.info("model live", version=version.version, seconds=round(monotonic() - begin, 2))
 
     def _load(self, version: str, scenarios: Sequence[Scenario], known: KnownVectors) -> ServingState:
-        pause = (
-            resting() if self._has_met_model else no_pause
-        )  # a process that starts keeps nobody waiting but for this
+        # A process that starts keeps nobody waiting but for this.
+        pause = resting() if self._has_met_model else no_pause
         snapshot = Snapshot.load(self._artifacts.fetch(version), pause)
         if snapshot.version != version:
             raise BadArtifact(f"model {version}: its files are those of version {snapshot.version}")
