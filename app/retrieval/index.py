@@ -6,7 +6,6 @@ Shapes: B users, D dim, K results, N items.
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,11 +40,9 @@ class VectorIndex:
         if self.kind == "hnsw":
             saved = faiss.read_index(str(graph)) if graph is not None else None
             self._index = saved if saved is not None and _is_of(saved, vectors_ND) else self._built()
-
-    @cached_property
-    def quantised(self) -> QuantisedVectors | None:
-        """None where there is nothing to gain."""
-        return QuantisedVectors(self.vectors_ND) if IS_FAST and len(self) > QUANTISED_ABOVE else None
+        # Now and not at the first search, which is somebody's request. None where there is nothing to gain.
+        is_quantised = self.kind == "exact" and IS_FAST and len(vectors_ND) > QUANTISED_ABOVE
+        self.quantised = QuantisedVectors(vectors_ND) if is_quantised else None
 
     def _built(self) -> Any:
         index = faiss.IndexHNSWFlat(self.vectors_ND.shape[1], HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
