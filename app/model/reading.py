@@ -45,6 +45,14 @@ def _normalise(values_D: Float32Array, norm: Norm, work_D: Float32Array, out_D: 
         out_D[d] = (values_D[d] - mean) * scale * weight_D[d] + bias_D[d]
 
 
+@compiled(types.void(reads("f4", 2), several(reads("f4"), reads("f4")), writes("f4", 2)))
+def normalise(values_BD: Float32Array, norm: Norm, out_BD: Float32Array) -> None:
+    """LayerNorm of each line."""
+    work_D = np.empty(values_BD.shape[1], np.float32)
+    for b in range(len(values_BD)):
+        _normalise(values_BD[b], norm, work_D, out_BD[b])
+
+
 @compiled(types.int64(types.float32, types.int64))
 def gap_bucket(hours: float, num_buckets: int) -> int:
     """As in `user_tower`."""

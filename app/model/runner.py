@@ -68,7 +68,6 @@ class TowerRunner:
         vectors: Float32Array = self.towers.user.scenario(torch.from_numpy(id_S), torch.from_numpy(text_ST)).numpy()
         return vectors
 
-    @torch.inference_mode()
     def user_vectors(
         self, users: UserBatch, item_BLD: Float32Array, scenario_BD: Float32Array, own: str | None = None
     ) -> Float32Array:
@@ -78,6 +77,12 @@ class TowerRunner:
         """
         if own in self._quick:
             return self._quick[own].vectors(users, item_BLD, scenario_BD)
+        return self._by_torch(users, item_BLD, scenario_BD, own)
+
+    @torch.inference_mode()
+    def _by_torch(
+        self, users: UserBatch, item_BLD: Float32Array, scenario_BD: Float32Array, own: str | None
+    ) -> Float32Array:
         users, item_BLD = _newest(users, item_BLD, self.towers.config.length)
         visible_BL = users.history_BL != PAD
         lengths_B = visible_BL.sum(1)

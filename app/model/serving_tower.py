@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from app.features.users import UserBatch
-from app.model.reading import EPSILON, attend, gelu, read
+from app.model.reading import Norm, attend, gelu, normalise, read
 from app.model.scenario_adapter import ScenarioAdapter
 from app.model.user_tower import Block, UserTower
 from app.types import Float32Array
@@ -139,7 +139,7 @@ def _layers(layers: nn.Sequential) -> tuple[Linear, Linear]:
     return first, second
 
 
-def _norm(layer: nn.LayerNorm) -> tuple[Float32Array, Float32Array]:
+def _norm(layer: nn.LayerNorm) -> Norm:
     return _array(layer.weight), _array(layer.bias)
 
 
@@ -150,7 +150,8 @@ def _forward(layers: tuple[Linear, Linear], x_BD: Float32Array) -> Float32Array:
     return np.asarray(hidden @ last_weight.T + last_bias, np.float32)
 
 
-def _layer_norm(norm: tuple[Float32Array, Float32Array], x_BD: Float32Array) -> Float32Array:
-    centred_BD = x_BD - x_BD.mean(1, keepdims=True)
-    variance_B1 = np.square(centred_BD).mean(1, keepdims=True)
-    return np.asarray(centred_BD / np.sqrt(variance_B1 + np.float32(EPSILON)) * norm[0] + norm[1], np.float32)
+def _layer_norm(norm: Norm, x_BD: Float32Array) -> Float32Array:
+    x_BD = np.ascontiguousarray(x_BD, np.float32)
+    out_BD = np.empty_like(x_BD)
+    normalise(x_BD, norm, out_BD)
+    return out_BD

@@ -29,7 +29,10 @@ from app.serving.reasons.explain import explain
 from app.serving.retrieve import Call, retrieve_all, weights_of
 from app.serving.rules import Asked, Gate
 
-NUM_RANKED = 400  # candidates that are ranked for one slate
+NUM_RANKED, MOST_RANKED = (
+    200,
+    400,
+)  # candidates of one slate: ten for each of its places, but so many at least and at most
 Args = TypeVarTuple("Args")
 
 
@@ -70,7 +73,7 @@ def _admitted(asked: Asked, live: LiveSnapshot, gate: Gate) -> Draft:
 def _find_candidates(drafts: Sequence[Draft], live: LiveSnapshot, model: LiveModel) -> None:
     for draft in drafts:
         draft.weights = weights_of(draft.asked, live, model, draft.asked.scenario)
-    calls = [Call(draft.asked, draft.admission, draft.weights, max(NUM_RANKED, draft.asked.n)) for draft in drafts]
+    calls = [Call(draft.asked, draft.admission, draft.weights, num_ranked(draft.asked.n)) for draft in drafts]
     for draft, found in zip(drafts, retrieve_all(calls, live), strict=True):
         draft.found = found
 
@@ -111,9 +114,14 @@ def complete_slate(
 def explain_slate(draft: Draft) -> None:
     """Why each pick is there; for a finished slate."""
     begin = perf_counter()
-    asked, num = draft.asked, max(NUM_RANKED, draft.asked.n)
+    asked, num = draft.asked, num_ranked(draft.asked.n)
     draft.reasons = explain(asked, draft.live, draft.admission.allowed_R, draft.ranking, draft.picks, num)
     draft.timings_ms["reasons"] = _since(begin)
+
+
+def num_ranked(n: int) -> int:
+    """For a slate of n."""
+    return max(min(max(10 * n, NUM_RANKED), MOST_RANKED), n)
 
 
 def _or_invalid(step: Callable[[*Args], Draft], *args: *Args) -> Draft | Invalid:

@@ -206,7 +206,8 @@ class Recommender:
     ) -> tuple[LiveSnapshot, Visit, tuple[str, ...]]:
         """What to serve from, the shopper, and what is missing."""
         names = [scenario.name for scenario in scenarios]
-        state, trends = await self._state_and_trends(request, names)
+        with self._drafting.coming():
+            state, trends = await self._state_and_trends(request, names)
         degraded = [*state.degraded, *await self._catch_up(state, scenarios)]
         live = await self._live_of(request.model_version)
         reads = (live or self.live.current).model is not None

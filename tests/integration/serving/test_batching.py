@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,7 +19,7 @@ from app.feedback.state import HistoryEntry, UserState
 from app.retrieval.filters import parse_filter
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.defaults import READY_MADE
-from app.serving.batching import Drafting
+from app.serving.batching import LOOP_SECONDS, Drafting
 from app.serving.draft import Draft
 from app.serving.live import LiveSnapshot
 from app.serving.pipeline import draft_slate, draft_slates
@@ -105,6 +107,61 @@ async def test_who_comes_alone_is_served_at_once_and_a_crowd_shares(live):
     for one, draft in zip(crowd, drafts, strict=True):
         assert draft.asked is one
         assert not set(ids_of(draft)) & one.request.exclude_items
+
+
+async def test_short_work_is_done_on_the_event_loop_and_long_work_beside_it(live):
+    on_loop: list[bool] = []
+    takes = 0.0
+
+    def make(together: Sequence[Asked], of: LiveSnapshot) -> list[Draft | Invalid]:
+        on_loop.append(threading.current_thread() is threading.main_thread())
+        time.sleep(takes)
+        return draft_slates(together, of)
+
+    with ThreadPoolExecutor(1) as executor:
+        drafting = Drafting(executor, make)
+        for _ in range(30):
+            await drafting.draft(asked(), live)
+        assert not on_loop[0]  # nothing is known yet
+        assert on_loop[-1]
+        takes = 2 * LOOP_SECONDS
+        for _ in range(30):
+            await drafting.draft(asked(), live)
+        assert not on_loop[-1]
+
+
+async def test_a_batch_waits_for_those_whose_state_is_being_read_but_not_long(live):
+    batches: list[int] = []
+
+    def make(together: Sequence[Asked], of: LiveSnapshot) -> list[Draft | Invalid]:
+        batches.append(len(together))
+        return draft_slates(together, of)
+
+    with ThreadPoolExecutor(1) as executor:
+        drafting = Drafting(executor, make)
+
+        async def read_and_draft(read: asyncio.Event) -> Draft:
+            with drafting.coming():
+                await read.wait()
+            return await drafting.draft(asked(), live)
+
+        read, never = asyncio.Event(), asyncio.Event()
+        coming = asyncio.create_task(read_and_draft(read))
+        first = asyncio.create_task(drafting.draft(asked(), live))
+        await asyncio.sleep(0)
+        read.set()
+        await asyncio.gather(first, coming)
+        assert batches == [2]
+        away = asyncio.create_task(read_and_draft(never))
+        await asyncio.sleep(0)
+        await drafting.draft(asked(), live)
+        assert batches == [2, 1]
+        away.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await away
+        with drafting.coming():
+            pass  # who went away is not waited for any more: what came then is counted right
+        assert drafting.num_coming == 0
 
 
 async def test_a_swap_never_mixes_versions_in_a_batch(live):
