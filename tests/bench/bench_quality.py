@@ -124,9 +124,17 @@ def figures(report: Mapping[str, Any]) -> dict[str, Any]:
         "models": models,
         "differences": differences,
         "scenarios": scenarios,
-        "details": report.get("details", {}),
+        "details": _without_courses(report.get("details", {})),
         "peak_memory_mib": report["peak_memory_mib"],
     }
+
+
+def _without_courses(details: Mapping[str, Any]) -> dict[str, Any]:
+    """What was chosen; not the course of the training, epoch by epoch and try by try."""
+    training = {
+        name: value for name, value in details.get("training", {}).items() if not isinstance(value, dict | list)
+    }
+    return {**details, "training": training}
 
 
 def revision() -> str:
