@@ -426,6 +426,34 @@ async def test_a_redis_restarted_with_old_states_is_not_believed(engine: AsyncEn
         assert await shop.ids() == ["1", "2"]
 
 
+async def test_a_state_that_was_built_across_a_restart_of_redis_is_not_kept(
+    engine: AsyncEngine, own_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The builder reads Postgres, an event comes, the server that knows of it dies and another is right again, then the builder wants to keep
+    what it read."""
+    async with open_shop(engine, own_redis.url) as shop, open_shop(engine, own_redis.url) as other:
+        await is_kept(shop, own_redis.url)
+        await shop.events.append([event("1")])
+        real = shop.events.purchased_by
+        restarted = False
+
+        async def restart_comes_between(**arguments: object) -> dict[str, float]:
+            nonlocal restarted
+            if not restarted:
+                restarted = True
+                await other.send(event("2", 1))
+                own_redis.kill()
+                own_redis.start()
+                await is_kept(other, own_redis.url)
+            return await real(**arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(shop.events, "purchased_by", restart_comes_between)
+        assert await shop.ids() == ["1"]
+        assert restarted
+        assert await other.ids() == ["1", "2"]
+        assert await shop.ids() == ["1", "2"]
+
+
 async def test_a_hung_redis_holds_nobody_and_what_it_missed_is_rebuilt(
     engine: AsyncEngine, own_redis: OwnRedis
 ) -> None:
