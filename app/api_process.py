@@ -63,6 +63,7 @@ def calm_interpreter() -> None:
     takes it half a second of everybody's time. A model that is replaced is freed without it."""
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
+    gc.enable()
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
 
 

@@ -18,6 +18,8 @@ import signal
 import socket
 import sys
 
+gc.disable()  # what is imported stays: looking for garbage in it takes a sixth of the time. Until a forked process has started
+
 from threadpoolctl import threadpool_limits
 
 import app.wiring.services  # noqa: F401 - imported for those who are forked
