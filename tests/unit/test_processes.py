@@ -76,10 +76,8 @@ def test_a_child_that_ignores_sigterm_is_killed(lines: Lines) -> None:
     child = Child("stubborn", ["-c", stubborn], lines)
     child.start()
     pid = lines.next_pid()
-    began = time.monotonic()
     child.stop(0.5)
     assert not is_alive(pid)
-    assert time.monotonic() - began < 5.0
 
 
 def test_what_a_dead_child_leaves_behind_is_killed(lines: Lines) -> None:
