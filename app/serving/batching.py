@@ -47,7 +47,7 @@ class Drafting:
 
     @contextlib.contextmanager
     def coming(self) -> Iterator[None]:
-        """Around a short wait of a request that will be drafted at once behind it."""
+        """Around the reading of a shopper: batches wait a moment for it, because a draft is asked for behind it as a rule."""
         self.num_coming += 1
         try:
             yield

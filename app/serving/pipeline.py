@@ -29,10 +29,9 @@ from app.serving.reasons.explain import explain
 from app.serving.retrieve import Call, retrieve_all, weights_of
 from app.serving.rules import Asked, Gate
 
-NUM_RANKED, MOST_RANKED = (
-    200,
-    400,
-)  # candidates of one slate: ten for each of its places, but so many at least and at most
+NUM_RANKED = 200  # candidates of one slate, at least
+MOST_RANKED = 400  # and at most, where its places are not more
+RANKED_PER_PLACE = 10
 Args = TypeVarTuple("Args")
 
 
@@ -120,8 +119,8 @@ def explain_slate(draft: Draft) -> None:
 
 
 def num_ranked(n: int) -> int:
-    """For a slate of n."""
-    return max(min(max(10 * n, NUM_RANKED), MOST_RANKED), n)
+    """Candidates that are ranked for a slate of n."""
+    return max(min(max(RANKED_PER_PLACE * n, NUM_RANKED), MOST_RANKED), n)
 
 
 def _or_invalid(step: Callable[[*Args], Draft], *args: *Args) -> Draft | Invalid:

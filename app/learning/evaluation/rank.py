@@ -27,7 +27,7 @@ from app.scenarios.scenario import Scenario
 from app.types import Attributes, BoolArray, Float32Array, Int64Array
 
 BATCH = 256
-NUM_RANKED = 200  # candidates that are ranked for one slate, as in serving
+NUM_RANKED = 200  # candidates that are ranked for one slate, as in serving for up to 20 places
 WHOLE_SHOP = 0  # scenario row
 UNCONFIGURED = Scenario("", "")
 NO_ACT_KINDS = [KINDS[name] for name in NO_ACT if name in KINDS]

@@ -147,8 +147,8 @@ def test_anything_can_be_interpreted(query: str) -> None:
     "piece", ["0", "9 ", "1.", "0,", "$", "五十", "百", "not ", "under ", "between 1 and ", "0-", "不"]
 )
 def test_no_query_of_the_longest_length_holds_a_thread(piece: str) -> None:
-    """Four times the length may take sixteen times the processor time, and in a pattern that tries every split once took far over a
-    hundred: growth in one run, whatever else the machine does. The pause is what a clock cannot tell apart."""
+    """Four times the length may take sixteen times the processor time; what tries two splits of a text at once takes sixty-four times. Growth
+    in one run, whatever else the machine does; a hundredth of a second is for what a clock cannot tell apart."""
     short, long = (least_seconds((piece * length)[:length]) for length in (250, 1_000))
     assert long < 40 * short + 0.01
 
