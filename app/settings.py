@@ -46,7 +46,8 @@ class Settings(BaseSettings):
         description="'default' (all-MiniLM-L6-v2, ships with the install) or any sentence-transformers model name or path",
     )
     encoder_dtype: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="Number format of the encoder on the CPU"
+        "bfloat16",
+        description="Number format of the encoder; bfloat16 is float32 where the processor does not multiply it",
     )
     num_threads: int = Field(
         0,

@@ -35,7 +35,7 @@ def encoding_row(bench: Bench) -> Iterator[Row]:
     )
     bare, ours = taken[(len(taken) - 1) // 2]
     yield Row(
-        "encode", f"{num:,} different item texts, all-MiniLM-L6-v2, bfloat16, {torch.get_num_threads()} threads",
+        "encode", f"{num:,} different item texts, all-MiniLM-L6-v2, {next(model.parameters()).dtype} numbers, {torch.get_num_threads()} threads",
         "sentence-transformers alone, texts sorted by length",
         {
             "texts_per_s": round(num / ours, 1), "reference_texts_per_s": round(num / bare, 1),

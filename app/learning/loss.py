@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.model.config import FAST_BF16
+from app.processor import BFLOAT16_TILES
 
 FULL_SOFTMAX_BELOW = 30_000
 UNIFORM_NEGATIVES = 512
 LOGQ_ALPHA = 0.5  # full correction (1.0) costs coverage
 CHUNK = 1_000_000  # logits in memory at once: about what a core's cache holds
 # Products of the softmax in bf16 where the processor multiplies it in hardware: 1.3 times faster, gradients within 0.1 %.
-MATMUL_DTYPE = torch.bfloat16 if FAST_BF16 else torch.float32
+MATMUL_DTYPE = torch.bfloat16 if BFLOAT16_TILES else torch.float32
 
 
 def full_softmax(user_TD: Tensor, item_ND: Tensor, target_T: Tensor, weight_T: Tensor, temperature: Tensor) -> Tensor:

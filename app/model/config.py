@@ -4,12 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
-FAST_BF16 = bool(
-    torch.cpu.get_capabilities().get("amx_bf16")
-)  # does this processor multiply bf16 matrices in hardware?
-
 
 @dataclass(frozen=True, slots=True)
 class TowerConfig:

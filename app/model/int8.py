@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from app.types import Int32Array
 
 Int8Array = NDArray[np.int8]
-IS_FAST = torch.backends.cpu.get_cpu_capability().startswith("AVX")  # elsewhere torch multiplies one by one
 WIDTH = 16  # columns: for two a product takes as long as for these
 
 

@@ -12,13 +12,13 @@ from typing import Any, Literal
 import faiss
 import numpy as np
 
-from app.model.int8 import IS_FAST
+from app.processor import INT8
 from app.retrieval.quantised import QuantisedVectors
 from app.retrieval.selection import EVERY, STRIDE, best_of_columns, best_of_lines
 from app.types import BoolArray, Float32Array, Int64Array
 
 QUANTISED_ABOVE = 1_000_000  # numbers in all vectors, where a scan in eight bits is fast
-GRAPH_ABOVE = 500_000 if IS_FAST else 50_000  # what a scan costs grows with the vectors, what a walk costs hardly
+GRAPH_ABOVE = 500_000 if INT8 else 200_000  # what a scan costs grows with the vectors, what a walk costs hardly
 SCAN_BELOW = 0.05  # a mask that keeps less than this is answered by scanning what it keeps: exact, and cheaper
 SCAN_SCORES = 4_000_000  # made at once by a scan: 16 MB
 HNSW_LINKS, HNSW_BUILD_WIDTH, HNSW_SEARCH_WIDTH = 32, 200, 256
@@ -41,7 +41,7 @@ class VectorIndex:
             saved = faiss.read_index(str(graph)) if graph is not None else None
             self._index = saved if saved is not None and _is_of(saved, vectors_ND) else self._built()
         # Now and not at the first search, which is somebody's request. None where there is nothing to gain.
-        is_quantised = self.kind == "exact" and IS_FAST and vectors_ND.size > QUANTISED_ABOVE
+        is_quantised = self.kind == "exact" and INT8 and vectors_ND.size > QUANTISED_ABOVE
         self.quantised = QuantisedVectors(vectors_ND) if is_quantised else None
 
     def _built(self) -> Any:

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from app import processor
 from app.encoding.cache import FileVectorCache, content_hash
-from app.encoding.encoder import Encoder
+from app.encoding.encoder import Encoder, load_model
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +51,15 @@ def test_known_texts_need_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     vectors = Encoder(cache=cache).encode(["known", ""])
     monkeypatch.setattr("app.encoding.encoder.shared_model", lambda *_: pytest.fail("loaded"))
     np.testing.assert_allclose(Encoder(cache=cache).encode(["known", ""]), vectors, atol=1e-4)
+
+
+def test_sixteen_bits_are_for_processors_that_multiply_them_and_mean_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["wool socks", "a bread knife", "garden chair, folding, beech"]
+    vectors = {}
+    for there in (True, False):
+        monkeypatch.setattr(processor, "BFLOAT16", there)
+        model = load_model("default", "bfloat16")
+        assert next(model.parameters()).dtype == (torch.bfloat16 if there else torch.float32)
+        vectors[there] = model.encode(texts, convert_to_tensor=True, normalize_embeddings=True).float().numpy()
+    alike = (vectors[True] * vectors[False]).sum(1) / np.linalg.norm(vectors[True], axis=1)
+    assert alike == pytest.approx(1.0, abs=2e-3)

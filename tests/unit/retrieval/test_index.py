@@ -60,7 +60,7 @@ def test_a_first_look_in_eight_bits_loses_nothing(
         items[:, 3] *= 1_000
     allowed = np.random.default_rng(3).random(len(items)) < kept
     monkeypatch.setattr(module, "QUANTISED_ABOVE", 1_000)
-    monkeypatch.setattr(module, "IS_FAST", True)
+    monkeypatch.setattr(module, "INT8", True)
     index = VectorIndex(items)
     assert index.quantised is not None
     rows, scores = index.search(users, 50, allowed)
@@ -75,7 +75,7 @@ def test_what_the_first_look_is_not_sure_of_is_scanned(monkeypatch: pytest.Monke
     items, users = unit(6_000), unit(4, seed=1)
     items[::2] = users[1]
     monkeypatch.setattr(module, "QUANTISED_ABOVE", 1_000)
-    monkeypatch.setattr(module, "IS_FAST", True)
+    monkeypatch.setattr(module, "INT8", True)
     index = VectorIndex(items)
     assert index.quantised is not None
     assert 1 in index.quantised.search(users, EVERY, *padded(4, 50))
@@ -88,7 +88,7 @@ def test_broken_vectors_are_not_found_by_a_first_look_and_find_nothing(monkeypat
     items[:300, 0], items[300:600, 1], users[2, 3] = np.nan, np.inf, np.nan
     users[3] = 0.0
     monkeypatch.setattr(module, "QUANTISED_ABOVE", 1_000)
-    monkeypatch.setattr(module, "IS_FAST", True)
+    monkeypatch.setattr(module, "INT8", True)
     rows, scores = VectorIndex(items).search(users, 50)
     assert (rows[:2] >= 300).all()
     assert np.isfinite(scores[:2]).all()
