@@ -85,12 +85,13 @@ def _run(settings: Settings, data: Path, config: EvaluateConfig, study: Study, c
             raise BadData("no scenario has enough users with a past and a future; do the events carry a scenario?")
         inputs = encode_inputs(shop, kept, encoder_of(settings), bar.report, READY_MADE)
         runs = study(whole, kept, inputs, bar.report)
+    users = {name: part.users for name, (_, part) in judged_scenarios(whole).items()}
     report: dict[str, Json] = {
         "protocol": config.protocol,
         "seeds": config.num_seeds,
-        "users": {name: len(part.users) for name, (_, part) in judged_scenarios(whole).items()},
+        "users": {name: len(of) for name, of in users.items()},
         "control": control,
-        **{level: summarise(runs, level, control) for level in (TOWER, FUSED)},
+        **{level: summarise(runs, level, users, control) for level in (TOWER, FUSED)},
         **provenance(),
     }
     for level, title in ((TOWER, "towers alone"), (FUSED, "final slates")):

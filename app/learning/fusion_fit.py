@@ -43,8 +43,8 @@ def fit_fusion(
     repeats: CaseTable | None = None,
     num_shop: int | None = None,
 ) -> tuple[Fusion, dict[str, float]]:
-    """Weights for the whole shop (""), for each scenario with enough cases, and for two situations. Never worse on the cases
-    than the best single source.
+    """Weights for the whole shop (""), for each scenario with enough cases, and for two situations. Those of the shop are never worse on its
+    cases than the best single source; a scenario keeps them where nothing is better there beyond chance.
 
     Also returns NDCG@10 of each source alone and of each kind of fusion, cross-validated, and of the one chosen.
     cold: the same cases asked without the history. repeats: cases in which past items may be shown. num_shop: how many of the

@@ -11,6 +11,7 @@ from app.processor import BFLOAT16_TILES
 FULL_SOFTMAX_BELOW = 30_000
 UNIFORM_NEGATIVES = 512
 LOGQ_ALPHA = 0.5  # full correction (1.0) costs coverage
+LEAST_DRAWN = 1e-12  # chance of an item to be among the negatives: a hard one may have no event
 CHUNK = 1_000_000  # logits in memory at once: about what a core's cache holds
 # Products of the softmax in bf16 where the processor multiplies it in hardware: 1.3 times faster, gradients within 0.1 %.
 MATMUL_DTYPE = torch.bfloat16 if BFLOAT16_TILES else torch.float32
@@ -101,4 +102,4 @@ def sample_negatives(
     )
     share_M = item_count_N[items_M].float() / item_count_N.sum().clamp(min=1)
     draws = len(target_T) * share_M + num_uniform / N
-    return items_M, place[: len(target_T)], torch.log(-torch.expm1(-draws))
+    return items_M, place[: len(target_T)], torch.log((-torch.expm1(-draws)).clamp(min=LEAST_DRAWN))

@@ -72,10 +72,17 @@ class RankerCases:
 
 
 def slates_after(data: Interactions, cut: float, known_N: Int64Array, seed: int) -> list[Outcome]:
-    """Logged slates later than `cut`, at most MAX_SLATES, drawn evenly from the scenarios. Acts later than the newest event are not known."""
-    shown = data.shown
+    """Logged slates later than `cut`, at most MAX_SLATES, drawn evenly from the scenarios. Not those later than the newest event, which may
+    be a cut of its own: what followed them is not known."""
+    shown, newest = data.shown, float(data.at_E.max(initial=0.0))
     at_least_one = np.diff(data.starts_U1) > 0
-    fresh_X = (shown.at_X > cut) & at_least_one[shown.user_X] & (known_N[shown.item_X] > 0) & (shown.position_X > 0)
+    fresh_X = (
+        (shown.at_X > cut)
+        & (shown.at_X <= newest)
+        & at_least_one[shown.user_X]
+        & (known_N[shown.item_X] > 0)
+        & (shown.position_X > 0)
+    )
     shown = shown.where(fresh_X)
     slates, first_X = np.unique(shown.slate_X, return_index=True)
     if len(slates) < MIN_SLATES:
@@ -84,7 +91,6 @@ def slates_after(data: Interactions, cut: float, known_N: Int64Array, seed: int)
     scenario = shown.scenario_X[first_X[order]]
     place = _places_within(scenario)  # the first of every scenario, then the second, …
     chosen = slates[order[np.argsort(place, kind="stable")[:MAX_SLATES]]]
-    newest = float(data.at_E.max(initial=0.0))
     return list(_outcomes(data, shown.where(np.isin(shown.slate_X, chosen)), newest))
 
 
@@ -109,12 +115,14 @@ def _outcomes(data: Interactions, shown: Showings, newest: float) -> Iterator[Ou
 
 
 def outcomes_of(data: Interactions, cases: Cases) -> list[Outcome]:
-    """Of asks and what they wanted: all of it is clicked; what followed within days says what was put into the cart and bought."""
+    """Of asks and what they wanted: all of it is clicked; what followed within days says what was put into the cart and bought. The asks may
+    be of a part of the data, which numbers its events otherwise."""
     kinds = [[KINDS[name] for name in names if name in KINDS] for names in ACTS]
     found = []
     for ask, wanted in zip(*cases, strict=True):
-        after = np.arange(ask.past.stop, data.of(ask.user).stop)
-        after = after[data.at_E[after] <= ask.now + max(ACT_SECONDS)]
+        events = data.of(ask.user)
+        first, last = np.searchsorted(data.at_E[events], (ask.now, ask.now + max(ACT_SECONDS)), "left")
+        after = np.arange(events.start + first, events.start + last)
         labels_IH = np.ones((len(wanted), NUM_HEADS), np.bool_)
         for head, of_head in enumerate(kinds[1:], start=1):
             acted = data.item_E[after[np.isin(data.kind_E[after], of_head)]]

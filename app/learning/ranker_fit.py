@@ -26,6 +26,7 @@ from app.retrieval.ranker import COLD, WHOLE_SHOP
 from app.types import Float32Array, Json, Progress
 
 MIN_CASES = 300  # with an act among the candidates, below which nothing is fitted
+MIN_USERS = 10
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,16 @@ def fit_ranker(
 ) -> RankerFit:  # fmt: skip
     """without: what orders where the ranker does not, "fusion" or "rank fusion". exclude_had: judged without the shopper's past items, as
     the protocol has it."""
-    useful_U = cases.labels_UCH[..., 0].any(1)
-    if int(useful_U.sum()) < MIN_CASES:
-        why = f"{int(useful_U.sum())} cases; {MIN_CASES} are needed to fit a ranker"
+    useful_U = cases.labels_UCH[..., 0].any(1) & ~cases.cold_U  # strangers are copies
+    users, user_U = np.unique(cases.user_U, return_inverse=True)
+    if int(useful_U.sum()) < MIN_CASES or len(users) < MIN_USERS:
+        why = (
+            f"{int(useful_U.sum())} cases of {len(users)} users; {MIN_CASES} of {MIN_USERS} are needed to fit a ranker"
+        )
         progress("ranker", 1.0, f"ranker: {why}; {without} orders")
         return RankerFit({"choices": {WHOLE_SHOP: {"order": without, "objective": without, "why": why}}})
     torch.manual_seed(seed)
-    half_U = np.random.default_rng(seed).integers(0, 2, int(cases.user_U.max()) + 1)[cases.user_U]
+    half_U = np.random.default_rng(seed).permutation(len(users))[user_U] % 2
     judged = Judged(cases, *np.zeros((2, *cases.known_UC.shape, NUM_HEADS), np.float32))
     epochs = []
     for half in (0, 1):

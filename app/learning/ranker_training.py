@@ -1,6 +1,6 @@
 """Training of one ranker net on cases.
 
-Shapes: U cases, C candidates, K of them, B cases of a step, F features, G scenario text, H heads, X pairs of case and candidate.
+Shapes: U cases, C candidates, B cases of a step, F features, G scenario text, H heads, X pairs of case and candidate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.model.ranker import MAX_POSITION, NUM_HEADS, RankerConfig, RankerNet, l
 from app.types import BoolArray, Float32Array, Int64Array
 
 EPOCHS, PATIENCE, STOP_SHARE = 10, 2, 0.15
-STEP_CASES, SAMPLED, NEAR = 64, 100, 100  # cases of a step; candidates of a case; half of them from the first NEAR
+STEP_CASES = 64
 RATE, WIDE_RATE, PLACE_RATE, DECAY = 2e-3, 3e-3, 5e-2, 0.1
 SCENARIO_DROPPED, SOURCE_DROPPED, EVENTS_DROPPED = 0.2, 0.05, 0.05
 MIN_POSITIVES = 30  # of what follows a click, below which its head starts from nothing
@@ -109,63 +109,51 @@ def _loss(
 ) -> Tensor:  # fmt: skip
     """Of a logged slate the cross entropy of what it held, over its whole funnel: what it did not hold says nothing, or the net would learn
     who made the slate. Where nothing was logged, listwise: what was acted on against the other candidates. part_B: these cases."""
-    at_BK = _sampled(cases, part_B, rng)
-    at = part_B[:, None], at_BK
-    features_BKF = cases.features_UCF[at].astype(np.float32)
-    labels_BKH = torch.from_numpy(cases.labels_UCH[at].astype(np.float32))
+    features_BCF = cases.features_UCF[part_B].astype(np.float32)
+    labels_BCH = torch.from_numpy(cases.labels_UCH[part_B].astype(np.float32))
     scenario_BG = scenario_text_SG[cases.scenario_U[part_B]]
     if train:
         dropped_B1 = rng.random((len(part_B), 1)) < SCENARIO_DROPPED
         scenario_BG = np.where(dropped_B1, 0.0, scenario_BG).astype(np.float32)
-        _drop(features_BKF, rng)
-    place_BK = torch.from_numpy(np.minimum(cases.position_UC[at], MAX_POSITION).astype(np.int64))
-    logits_BKH = net(torch.from_numpy(features_BKF), torch.from_numpy(scenario_BG), torch.zeros_like(place_BK))
-    shown_BK, padding_BK = place_BK > 0, torch.from_numpy(~cases.known_UC[at])
-    scores_BKH = torch.cat([logits_BKH[..., :1], log_chances(logits_BKH)[..., 1:]], -1)
-    sharp_BKH = scores_BKH * net.sharpness.exp()  # a list wants wider gaps than chances have
-    unlogged_BKH = labels_BKH * ~shown_BK.any(1)[:, None, None]
+        _drop(features_BCF, rng)
+    place_BC = torch.from_numpy(np.minimum(cases.position_UC[part_B], MAX_POSITION).astype(np.int64))
+    logits_BCH = net(torch.from_numpy(features_BCF), torch.from_numpy(scenario_BG), torch.zeros_like(place_BC))
+    shown_BC, padding_BC = place_BC > 0, torch.from_numpy(~cases.known_UC[part_B])
+    scores_BCH = torch.cat([logits_BCH[..., :1], log_chances(logits_BCH)[..., 1:]], -1)
+    sharp_BCH = scores_BCH * net.sharpness.exp()  # a list wants wider gaps than chances have
+    unlogged_BCH = labels_BCH * ~shown_BC.any(1)[:, None, None]
     loss = torch.zeros(())
     for head, weight in enumerate((1.0, OTHER_HEADS, OTHER_HEADS)):
-        loss = loss + weight * _listwise(sharp_BKH[..., head].masked_fill(padding_BK, -1e9), unlogged_BKH[..., head])
-    if bool(shown_BK.any()):
-        logits_XH = logits_BKH[shown_BK]
-        placed_XH = torch.cat([logits_XH[:, :1] + net.position(place_BK[shown_BK]), logits_XH[:, 1:]], 1)
+        loss = loss + weight * _listwise(sharp_BCH[..., head].masked_fill(padding_BC, -1e9), unlogged_BCH[..., head])
+    if bool(shown_BC.any()):
+        logits_XH = logits_BCH[shown_BC]
+        placed_XH = torch.cat([logits_XH[:, :1] + net.position(place_BC[shown_BC]), logits_XH[:, 1:]], 1)
         chances_XH = log_chances(placed_XH).exp().clamp(1e-6, 1 - 1e-6)
-        loss = loss + F.binary_cross_entropy(chances_XH, labels_BKH[shown_BK], reduction="sum") / len(logits_XH)
-    acted_BK = (unlogged_BKH[..., 0] > 0) & ~shown_BK
-    if bool(acted_BK.any()):  # what follows a click, where nobody logged what was not clicked
-        loss = loss + F.binary_cross_entropy_with_logits(logits_BKH[acted_BK][:, 1:], labels_BKH[acted_BK][:, 1:])
+        loss = loss + F.binary_cross_entropy(chances_XH, labels_BCH[shown_BC], reduction="sum") / len(logits_XH)
+    acted_BC = (unlogged_BCH[..., 0] > 0) & ~shown_BC
+    if bool(acted_BC.any()):  # what follows a click, where nobody logged what was not clicked
+        loss = loss + F.binary_cross_entropy_with_logits(logits_BCH[acted_BC][:, 1:], labels_BCH[acted_BC][:, 1:])
     return loss
 
 
-def _listwise(scores_BK: Tensor, labels_BK: Tensor) -> Tensor:
-    """Mean softmax cross entropy of the cases that have a positive."""
-    num_B = labels_BK.sum(1)
+def _listwise(scores_BC: Tensor, labels_BC: Tensor) -> Tensor:
+    """Mean softmax cross entropy of the cases that have a positive, over all candidates: drawn ones would have to be drawn evenly, or where
+    the fusion put a candidate would say whether it was drawn."""
+    num_B = labels_BC.sum(1)
     useful_B = num_B > 0
     if not bool(useful_B.any()):
         return torch.zeros(())
-    log_BK = scores_BK[useful_B].log_softmax(1)
-    loss: Tensor = -((log_BK * labels_BK[useful_B]).sum(1) / num_B[useful_B]).mean()
+    log_BC = scores_BC[useful_B].log_softmax(1)
+    loss: Tensor = -((log_BC * labels_BC[useful_B]).sum(1) / num_B[useful_B]).mean()
     return loss
 
 
-def _sampled(cases: RankerCases, part_B: Int64Array, rng: np.random.Generator) -> Int64Array:
-    """[B, K] places: all that was acted on or shown, the others drawn, those that the fusion puts first twice as likely as not."""
-    B, C = len(part_B), cases.known_UC.shape[1]
-    keys_BC = rng.random((B, C), np.float32)
-    keys_BC[:, :NEAR] += np.float32(0.6)
-    keys_BC[~cases.known_UC[part_B]] = -1.0
-    keys_BC[cases.labels_UCH[part_B, :, 0] | (cases.position_UC[part_B] > 0)] = 3.0
-    K = min(C, SAMPLED)
-    return np.argpartition(-keys_BC, K - 1, axis=1)[:, :K] if K < C else np.tile(np.arange(C), (B, 1))
-
-
-def _drop(features_BKF: Float32Array, rng: np.random.Generator) -> None:
+def _drop(features_BCF: Float32Array, rng: np.random.Generator) -> None:
     """Now and then a source is not there, and an item has no events: states that serving meets."""
-    B, K, _ = features_BKF.shape
+    B, C, _ = features_BCF.shape
     for source in range(len(SOURCES)):
         gone_B = rng.random(B) < SOURCE_DROPPED
-        features_BKF[gone_B, :, source] = features_BKF[gone_B, :, len(SOURCES) + source] = 0.0
-    new_BK = rng.random((B, K)) < EVENTS_DROPPED
+        features_BCF[gone_B, :, source] = features_BCF[gone_B, :, len(SOURCES) + source] = 0.0
+    new_BC = rng.random((B, C)) < EVENTS_DROPPED
     for row in OF_EVENTS:
-        features_BKF[new_BK, row] = np.nan
+        features_BCF[new_BC, row] = np.nan

@@ -116,7 +116,10 @@ def _slates(
     """Place of each judged user, and rows of the data int64 [≤ K] by each way."""
     snapshot, space, table = ranker.snapshot, ranker.space, ranker.table
     asks, allowed_R = asks_of(judged, WHOLE_SHOP), ranker.allowed(judged)
-    for start, users, _names, excluded in ranker.batches(judged.train, asks, config.repeats, with_trends=True):
+    batches = ranker.batches(
+        judged.train, asks, config.repeats, with_trends=True, for_ranking=snapshot.ranker.runner is not None
+    )
+    for start, users, _names, excluded in batches:
         towers_2BD = TwoTowerSource(snapshot.runner, table).both(users, space)
         lists = snapshot.find(
             users, space, table, DEEPEST, set(snapshot.learnable), allowed_R, excluded, user_BD=towers_2BD[0]

@@ -20,7 +20,7 @@ import numpy as np
 
 from app.learning.assembly import replace_manifest
 from app.learning.dataset import Interactions
-from app.learning.evaluation.bootstrap import RESAMPLES, FloatArray
+from app.learning.evaluation.bootstrap import FloatArray, intervals, macro_interval
 from app.learning.evaluation.metrics import per_user
 from app.learning.evaluation.rank import Ranker
 from app.learning.fit import fit
@@ -148,8 +148,12 @@ def compare_scenarios(
     return runs
 
 
-def summarise(runs: Mapping[str, Sequence[Scores]], level: str, control: str = CONTROL) -> dict[str, Json]:
-    """runs: model -> its scores by seed. Per model and scenario the mean, macro and worst; differences to the control."""
+def summarise(
+    runs: Mapping[str, Sequence[Scores]], level: str, users: Mapping[str, Int64Array], control: str = CONTROL
+) -> dict[str, Json]:
+    """runs: model -> its scores by seed. users: scenario -> whose the scores are. Per model and scenario the mean, macro and worst; differences
+    to the control. A model without any scores is left out."""
+    runs = {model: scores for model, scores in runs.items() if scores[0]}
     means = {model: _over_seeds(scores, level) for model, scores in runs.items()}
     report: dict[str, Json] = {}
     for model, of in means.items():
@@ -162,7 +166,7 @@ def summarise(runs: Mapping[str, Sequence[Scores]], level: str, control: str = C
             "worst": min(figures.values()),
         }
         if model != control and control in means:
-            report[model]["against_control"] = _differences(of, means[control])  # type: ignore[index, call-overload]
+            report[model]["against_control"] = _differences(of, means[control], users)  # type: ignore[index, call-overload]
     return report
 
 
@@ -170,21 +174,13 @@ def _over_seeds(scores: Sequence[Scores], level: str) -> dict[str, FloatArray]:
     return {name: np.mean([of_seed[name][level] for of_seed in scores], axis=0) for name in scores[0]}
 
 
-def _differences(ours: Mapping[str, FloatArray], theirs: Mapping[str, FloatArray]) -> dict[str, Json]:
-    """Per scenario and macro: mean and 95 % paired bootstrap interval over users, resampled within each scenario."""
-    rng = np.random.default_rng(0)
-    draws = {}
-    result: dict[str, Json] = {}
-    for name, values in ours.items():
-        delta_U = values - theirs[name]
-        picks = rng.integers(0, len(delta_U), (RESAMPLES, len(delta_U)))
-        draws[name] = delta_U[picks].mean(1)
-        result[name] = _interval(float(delta_U.mean()), draws[name])
-    macro = float(np.mean([(ours[name] - theirs[name]).mean() for name in ours]))
-    result["macro"] = _interval(macro, np.mean(list(draws.values()), axis=0))
-    return result
-
-
-def _interval(mean: float, samples: FloatArray) -> dict[str, Json]:
-    low, high = np.quantile(samples, [0.025, 0.975])
-    return {"mean": mean, "low": float(low), "high": float(high)}
+def _differences(
+    ours: Mapping[str, FloatArray], theirs: Mapping[str, FloatArray], users: Mapping[str, Int64Array]
+) -> dict[str, Json]:
+    """Per scenario and macro: mean and 95 % paired bootstrap interval over users, who may be in several scenarios."""
+    everyone = np.unique(np.concatenate([users[name] for name in ours]))
+    delta_US = np.full((len(everyone), len(ours)), np.nan)
+    for s, (name, values) in enumerate(ours.items()):
+        delta_US[np.searchsorted(everyone, users[name]), s] = values - theirs[name]
+    by_scenario = intervals({name: delta_US[:, s] for s, name in enumerate(ours)})
+    return {name: found.as_json() for name, found in {**by_scenario, "macro": macro_interval(delta_US)}.items()}

@@ -75,3 +75,11 @@ def test_hard_negatives_stand_beside_the_others() -> None:
     assert items.tolist() == [0, 1, 7, 9]
     assert torch.equal(items[place], drawn)
     assert len(log_q) == 4
+
+
+def test_a_hard_negative_without_any_event_leaves_the_loss_finite() -> None:
+    counts_N = torch.tensor([5, 3, 0, 2])
+    _, _, log_q_M = sample_negatives(
+        torch.tensor([0, 1]), counts_N, torch.Generator(), num_uniform=0, hard_H=torch.tensor([2])
+    )
+    assert torch.isfinite(log_q_M).all()

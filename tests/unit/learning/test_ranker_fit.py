@@ -7,10 +7,12 @@ import pytest
 
 from app.features.ranking import FEATURES
 from app.features.ranking.names import ROW
+from app.learning.evaluation.metrics import per_user
 from app.learning.ranker_cases import RankerCases
 from app.learning.ranker_curves import logit, platt
 from app.learning.ranker_fit import fit_ranker
 from app.learning.ranker_training import train
+from app.learning.ranker_verdict import Judged, score
 from app.model.ranker_runner import RankerRunner
 from app.retrieval.ranker import SlateRanker, worth
 from app.retrieval.sources.source import Fitted
@@ -76,6 +78,33 @@ def test_the_heads_know_their_rates_and_the_error_is_told(logged: SlateRanker) -
     chances_HX = logged.chances(fresh.features_UCF[fresh.known_UC].astype(np.float32).T.copy(), "home", TEXTS[1])
     rates = fresh.labels_UCH[fresh.known_UC].mean(0)
     np.testing.assert_allclose(chances_HX.mean(1), rates, rtol=0.35)  # a few dozen purchases
+
+
+def test_a_good_place_in_the_fusion_is_no_evidence_against_an_item() -> None:
+    """Many wanted items, as many candidates as are served, and nothing to learn but the fusion's own order."""
+    learned, fresh = (cases_of(250, signal=0.0, fused=1.2, seed=seed, C=200) for seed in (0, 1))
+    net, _ = train(learned, TEXTS, 0)
+    judged = Judged(fresh, *np.zeros((2, *fresh.labels_UCH.shape), np.float32))
+    score(net, judged, np.arange(len(fresh)), TEXTS)
+    click_UC, wanted_UC = judged.log_UCH[..., 0], fresh.labels_UCH[..., 0]
+    ours, fused, fused_backwards = (
+        _ndcg_of(scores_UC, wanted_UC) for scores_UC in (click_UC, fresh.fused_UC, -fresh.fused_UC)
+    )
+    assert ours > fused_backwards + 0.7 * (fused - fused_backwards)
+
+
+def _ndcg_of(scores_UC: np.ndarray, wanted_UC: np.ndarray) -> float:
+    ranked = np.argsort(-scores_UC, axis=1)
+    targets = [np.flatnonzero(wanted) for wanted in wanted_UC]
+    return float(per_user(ranked[:, :50], targets)["ndcg@10"].mean())
+
+
+@pytest.mark.parametrize("num_users", [1, 2, 12])
+def test_cases_of_few_shoppers_cost_no_retraining(num_users: int) -> None:
+    cases = cases_of(400, signal=1.5, fused=1.0)
+    cases.user_U[:] = 7 * (np.arange(400) % num_users)
+    held = fitted(cases)
+    assert bool(held.fitted.arrays) == (num_users == 12)
 
 
 def test_where_the_fusion_is_right_it_stays() -> None:

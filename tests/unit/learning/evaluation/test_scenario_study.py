@@ -50,7 +50,8 @@ def test_means_macro_worst_and_paired_differences_by_hand() -> None:
         CONTROL: [scores([0.2, 0.4], [0.1, 0.1]), scores([0.4, 0.4], [0.1, 0.3])],
         FULL: [scores([0.4, 0.6], [0.1, 0.1]), scores([0.6, 0.6], [0.1, 0.3])],
     }
-    report = summarise(runs, TOWER)
+    users = {"home": np.array([3, 8]), "cart": np.array([3, 5])}
+    report = summarise(runs, TOWER, users)
     control, full = report[CONTROL], report[FULL]
     assert isinstance(control, dict)
     assert isinstance(full, dict)
@@ -63,6 +64,23 @@ def test_means_macro_worst_and_paired_differences_by_hand() -> None:
     assert delta["cart"] == pytest.approx({"mean": 0.0, "low": 0.0, "high": 0.0})
     assert delta["macro"] == pytest.approx({"mean": 0.1, "low": 0.1, "high": 0.1})
     assert len(study_table(report, CONTROL, "t").rows) == 2
+
+
+def test_a_shopper_of_many_scenarios_is_one_shopper() -> None:
+    """The same gains in each of six scenarios say no more than in one, and a model that was asked nothing is left out."""
+    rng = np.random.default_rng(0)
+    gain_U, users = rng.normal(0.0, 0.1, 200), np.arange(200)
+    names = [f"s{n}" for n in range(6)]
+
+    def macro_width(num: int) -> float:
+        of = {name: {TOWER: np.zeros(200)} for name in names[:num]}
+        better = {name: {TOWER: gain_U} for name in names[:num]}
+        report = summarise({CONTROL: [of], FULL: [better], "wrong": [{}]}, TOWER, dict.fromkeys(names, users))
+        assert "wrong" not in report
+        macro = report[FULL]["against_control"]["macro"]  # type: ignore[index, call-overload]
+        return float(macro["high"] - macro["low"])
+
+    assert macro_width(6) == pytest.approx(macro_width(1), rel=0.2)
 
 
 def test_every_model_and_the_left_out_scenario_are_judged_on_the_same_users(monkeypatch: pytest.MonkeyPatch) -> None:
