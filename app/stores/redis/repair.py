@@ -1,9 +1,9 @@
 """Makes a Redis believable again, and keeps it so.
 
 The key `valid:<layout>` names the server process (its run id) whose states of this layout may be believed. A restarted or emptied server has another
-id or no key: one process drops all states, counts trends and exposures anew and sets it. Besides, each process remembers what it could not
-write, and drops those states as soon as Redis answers; and what a killed process left behind between Postgres and Redis is
-found in Postgres (`unapplied`) and dropped by any other.
+id or no key: one process drops all states and sets it; then trends and exposures are counted anew, and no state waits for that. Besides, each
+process remembers what it could not write, and drops those states as soon as Redis answers; and what a killed process left behind between
+Postgres and Redis is found in Postgres (`unapplied`) and dropped by any other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,13 @@ RETRY_SECONDS = 0.25
 LOCK_SECONDS = 60
 SWEEP_SECONDS = 5.0
 LEFT_BEHIND = timedelta(seconds=10)  # a living process has brought its group to Redis, or given up, long before
-FIRST_RECOUNT_SECONDS, MAX_RECOUNT_SECONDS = 1.0, 60.0  # between counts of the trends while shoppers go on writing
+FIRST_RECOUNT_SECONDS, MAX_RECOUNT_SECONDS = (
+    1.0,
+    60.0,
+)  # between counts that failed or that shoppers went on writing beside
+MAX_INEXACT = (
+    5  # counts beside writing shoppers; after them the trends are right but for a few events, and only a pause is used
+)
 log = logging.getLogger(__name__)
 
 
@@ -62,6 +68,10 @@ class Repair:
         self._next_sweep = 0.0
         self._next_count = 0.0
         self._count_seconds = FIRST_RECOUNT_SECONDS
+        self._doubt: bytes | None = None
+        self._num_inexact = 0
+        self._writes: bytes | None = None
+        self._uncounted = f"{prefix}:uncounted-exposures"
         self.mark = f"{prefix}:valid:{LAYOUT}"
 
     def start(self) -> None:
@@ -139,7 +149,7 @@ class Repair:
         if not self.is_valid(await self._server.client.get(self.mark)) and not await self._start_anew():
             return False
         await self._sweep()
-        await self._count_trends()
+        await self._count()
         return True
 
     async def _start_anew(self) -> bool:
@@ -153,8 +163,7 @@ class Repair:
             )  # of the server before: what was built on its word is not stored
             await self._drop_all()
             await self._doubt_trends()
-            await self._count_trends()
-            await self._exposures.rebuild(self._events)
+            await self._server.client.set(self._uncounted, "1")
             await self._server.client.set(self.mark, run_id)
         finally:
             await self._server.client.delete(f"{self._prefix}:repairing")
@@ -207,23 +216,55 @@ class Repair:
         self._count_seconds = FIRST_RECOUNT_SECONDS
         self._next_count = 0.0
 
-    async def _count_trends(self) -> None:
-        """One process at a time, until a count was exact; ever more rarely while shoppers write without a pause."""
+    async def _count(self) -> None:
+        """What is in doubt, by one process at a time and ever more rarely."""
         if time.monotonic() < self._next_count:
             return
         self._next_count = time.monotonic() + self._count_seconds
-        doubt = await self._server.client.get(self._trends.unsure)
-        if doubt is None:
+        doubt, uncounted = await self._server.client.mget(self._trends.unsure, self._uncounted)
+        if doubt is None and uncounted is None:
             self._next_count = time.monotonic() + MAX_RECOUNT_SECONDS
+            return
+        if uncounted is None and not await self._is_worth_a_count(doubt):
+            self._next_count = time.monotonic() + SWEEP_SECONDS
             return
         if not await self._server.client.set(f"{self._prefix}:counting", "1", nx=True, ex=LOCK_SECONDS):
             return
         try:
-            if await self._trends.count_anew(self._events):
-                await self._server.client.eval(scripts.DELETE_IF, 1, self._trends.unsure, doubt)
+            if uncounted is not None:
+                await self._count_exposures()
+            if doubt is not None:
+                await self._count_trends(doubt)
         finally:
+            self._next_count = time.monotonic() + self._count_seconds
+            self._count_seconds = min(self._count_seconds * 2, MAX_RECOUNT_SECONDS)
             await self._server.client.delete(f"{self._prefix}:counting")
-        self._count_seconds = min(self._count_seconds * 2, MAX_RECOUNT_SECONDS)
+
+    async def _is_worth_a_count(self, doubt: bytes) -> bool:
+        """Whether the trends are far from right, or nobody has written since the last look."""
+        if doubt != self._doubt:
+            self._doubt, self._num_inexact = doubt, 0
+        before, self._writes = self._writes, await self._server.client.get(self._trends.writes)
+        return self._num_inexact < MAX_INEXACT or self._writes == before
+
+    async def _count_exposures(self) -> None:
+        try:
+            await self._exposures.rebuild(self._events)
+        except Unavailable as error:
+            log.warning("exposures cannot be counted yet: %s", error)
+        else:
+            await self._server.client.delete(self._uncounted)
+
+    async def _count_trends(self, doubt: bytes) -> None:
+        try:
+            is_exact = await self._trends.count_anew(self._events)
+        except Unavailable as error:
+            log.warning("trends cannot be counted yet: %s", error)
+            return
+        if is_exact:
+            await self._server.client.eval(scripts.DELETE_IF, 1, self._trends.unsure, doubt)
+        else:
+            self._num_inexact += 1
 
     async def _drop_all(self) -> None:
         keys = []

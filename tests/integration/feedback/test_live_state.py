@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,17 +20,19 @@ from ulid import ULID
 
 from app.catalogue.item import Consent, User
 from app.embedded.redis import Redis, start_redis
+from app.errors import Unavailable
 from app.feedback.event import Event, Impression
 from app.feedback.intake import FeedbackIntake
 from app.feedback.seen import MAX_SEEN
 from app.feedback.state import MAX_HISTORY, Exposure, UserState
 from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.engine import create_engine
-from app.stores.postgres.events import PostgresEvents
+from app.stores.postgres.events import HourCounts, PostgresEvents
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.revisions import PostgresRevisions
-from app.stores.redis import live_state
+from app.stores.redis import live_state, repair
 from app.stores.redis.live_state import RedisLiveState
+from app.stores.redis.repair import FIRST_RECOUNT_SECONDS
 from app.types import utc_now
 
 START = utc_now() - timedelta(hours=2)
@@ -312,7 +314,15 @@ async def test_exposures_of_all_shoppers_are_counted_and_rebuilt(shop: Shop, red
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
     await is_kept(shop, redis_url)
-    assert await shop.live.exposures(["a", "b", "never"]) == wanted
+    await until(lambda: has_exposures(shop, wanted))
+
+
+async def has_exposures(shop: Shop, wanted: dict[str, Exposure]) -> bool:
+    return await shop.live.exposures(["a", "b", "never"]) == wanted
+
+
+async def has_trends(shop: Shop, *item_ids: str) -> bool:
+    return {item for item, _ in await shop.live.trending(None, 9)} == {*item_ids}
 
 
 async def test_trends_are_weighed_and_split_by_scenario(shop: Shop) -> None:
@@ -345,8 +355,9 @@ async def test_an_emptied_redis_is_filled_again(shop: Shop, redis_url: str) -> N
         client.flushall()
     assert await shop.ids() == ["1"]
     await is_kept(shop, redis_url)
-    assert [item for item, _ in await shop.live.trending("home", 9)] == ["a"]
     assert await shop.ids() == ["1"]
+    await until(lambda: has_trends(shop, "a"))
+    assert [item for item, _ in await shop.live.trending("home", 9)] == ["a"]
 
 
 async def test_events_written_past_the_intake_are_seen_after_forget_everybody(shop: Shop, redis_url: str) -> None:
@@ -356,7 +367,70 @@ async def test_events_written_past_the_intake_are_seen_after_forget_everybody(sh
     await shop.live.forget_everybody()
     assert await shop.ids() == ["imported"]
     await is_kept(shop, redis_url)
-    assert [item for item, _ in await shop.live.trending(None, 9)] == ["a"]
+    await until(lambda: has_trends(shop, "a"))
+
+
+async def test_states_do_not_wait_for_a_count_that_takes_too_long(
+    engine: AsyncEngine, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, num_tries = Shop(engine, redis_url), 0
+    real = shop.events.counts_by_hour
+
+    async def times_out(since: object) -> object:
+        nonlocal num_tries
+        num_tries += 1
+        raise Unavailable("a statement over 30 s")
+
+    monkeypatch.setattr(shop.events, "counts_by_hour", times_out)
+    await shop.show(slate(0, "a"))
+    await shop.send(event("1", item_id="a"))
+    await shop.live.start()
+    try:
+        await is_kept(shop, redis_url)
+        assert (await shop.live.read("u1", None)).degraded == ()
+        await until(lambda: has_exposures(shop, {"a": Exposure(1.0, 1.0)}))
+
+        async def is_tried_again() -> bool:
+            return num_tries > 1
+
+        await until(is_tried_again)
+        assert shop.live._repair._count_seconds > FIRST_RECOUNT_SECONDS
+        monkeypatch.setattr(shop.events, "counts_by_hour", real)
+        await until(lambda: has_trends(shop, "a"))
+    finally:
+        await shop.live.close()
+
+
+async def test_a_shop_that_never_pauses_is_not_counted_for_ever(
+    shop: Shop, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "SWEEP_SECONDS", 0.3)
+    monkeypatch.setattr(repair, "FIRST_RECOUNT_SECONDS", 0.0)
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+
+    async def is_sure() -> bool:
+        return not client.exists("duoscene:unsure-trends")
+
+    await until(is_sure)
+    real, num_counts, is_busy = shop.events.counts_by_hour, 0, True
+
+    async def busy(since: datetime) -> HourCounts:
+        nonlocal num_counts
+        num_counts += 1
+        if is_busy:
+            await shop.send(event(f"count {num_counts}", item_id="a"))
+        return await real(since)
+
+    monkeypatch.setattr(shop.events, "counts_by_hour", busy)
+    await shop.live.recount_trends()
+    for n in range(150):
+        await shop.send(event(f"{n}", item_id="a"))
+        await asyncio.sleep(0.02)
+        shop.live._repair._wanted.set()
+    assert repair.MAX_INEXACT <= num_counts < 2 * repair.MAX_INEXACT
+    is_busy = False
+    await until(is_sure)
+    client.close()
 
 
 class OwnRedis:
@@ -409,7 +483,7 @@ async def test_a_killed_redis_costs_nothing_but_time(engine: AsyncEngine, own_re
         own_redis.start()
         await is_kept(shop, own_redis.url)
         assert await shop.ids() == ["1", "2"]
-        assert {item for item, _ in await shop.live.trending(None, 5)} == {"a", "b"}
+        await until(lambda: has_trends(shop, "a", "b"))
 
 
 async def test_a_redis_restarted_with_old_states_is_not_believed(engine: AsyncEngine, own_redis: OwnRedis) -> None:
