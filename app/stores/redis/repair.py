@@ -72,6 +72,7 @@ class Repair:
         self._num_inexact = 0
         self._writes: bytes | None = None
         self._uncounted = f"{prefix}:uncounted-exposures"
+        self._revision = f"{prefix}:rev"
         self.mark = f"{prefix}:valid:{LAYOUT}"
 
     def start(self) -> None:
@@ -143,14 +144,15 @@ class Repair:
             await self.invalidate()
             self._missed_everything = False
         await self._drop_missed()
-        await self._server.client.eval(
-            scripts.RAISE, 1, f"{self._prefix}:rev", (await self._revisions.read()).catalogue
-        )
+        await self._raise_revision()
         if not self.is_valid(await self._server.client.get(self.mark)) and not await self._start_anew():
             return False
         await self._sweep()
         await self._count()
         return True
+
+    async def _raise_revision(self) -> None:
+        await self._server.client.eval(scripts.RAISE, 1, self._revision, (await self._revisions.read()).catalogue)
 
     async def _start_anew(self) -> bool:
         """False: another process is at it."""
@@ -158,9 +160,9 @@ class Repair:
             return False
         try:
             run_id = self._server.run_id
-            await self._server.client.delete(
-                self.mark
-            )  # of the server before: what was built on its word is not stored
+            # The mark of the server before: what was built on its word is not stored. The revision: of a restored database it is lower.
+            await self._server.client.delete(self.mark, self._revision)
+            await self._raise_revision()
             await self._drop_all()
             await self._doubt_trends()
             await self._server.client.set(self._uncounted, "1")

@@ -18,7 +18,7 @@ import redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from ulid import ULID
 
-from app.catalogue.item import Consent, User
+from app.catalogue.item import Consent, Item, User
 from app.embedded.redis import Redis, start_redis
 from app.errors import Unavailable
 from app.feedback.event import Event, Impression
@@ -206,6 +206,15 @@ async def test_the_catalogue_revision_only_rises(shop: Shop) -> None:
     await shop.live.announce_catalogue(7)
     await shop.live.announce_catalogue(5)
     assert (await shop.live.read(None, None)).catalogue_revision == 7
+
+
+async def test_the_catalogue_revision_of_before_a_restore_is_forgotten(shop: Shop, redis_url: str) -> None:
+    """Otherwise nobody would catch up with a catalogue that counts from further back."""
+    revision = await shop.catalogue.upsert_items([Item("a")])
+    await shop.live.announce_catalogue(revision + 1_000)
+    await shop.live.forget_everybody()
+    await is_kept(shop, redis_url)
+    assert (await shop.live.read("probe", None)).catalogue_revision == revision
 
 
 def slate(minute: float, *item_ids: str, **more: object) -> Impression:
