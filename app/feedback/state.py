@@ -82,10 +82,10 @@ class EventStore(Protocol):
     ) -> dict[str, float]: ...
 
     async def opinion_of(
-        self, *, user_id: str | None, session_id: str | None, since: datetime, now: datetime, max_seen: int
+        self, *, user_id: str | None, session_id: str | None, now: datetime, max_seen: int
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Item -> decayed number of times it was shown without an act on it since, the greatest max_seen of each id; and item -> unix
-        seconds of the dislike after `since` that stands: not retracted, and no later liking."""
+        seconds of the dislike that stands, however old: not retracted, and no later liking."""
 
 
 class LiveState(Protocol):

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from app.types import Json
 
 Weight = float | Literal["learned"]
+MAX_PURCHASED_DAYS = 3_650  # as far back as the live state knows purchases
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from app.api.schemas.recommendations import MAX_SLATE, BoostBody, Share, SlateSi
 from app.retrieval.sources import SOURCE_NAMES
 from app.scenarios.defaults import LEARNED
 from app.scenarios.scenario import (
+    MAX_PURCHASED_DAYS,
     Caps,
     Exclusions,
     Objective,
@@ -62,7 +63,7 @@ SourceWeight = Annotated[
 
 
 class ExcludeBody(Body):
-    purchased_days: Annotated[float, Field(ge=0, le=3_650)] = Field(
+    purchased_days: Annotated[float, Field(ge=0, le=MAX_PURCHASED_DAYS)] = Field(
         30, description="0: they may come back at once; so by default where `repeat` is a source"
     )
     seen_impressions: Annotated[float, Field(ge=0, le=1_000)] = Field(

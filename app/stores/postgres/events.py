@@ -152,7 +152,7 @@ class PostgresEvents:
         return purchased
 
     async def opinion_of(
-        self, *, user_id: str | None, session_id: str | None, since: datetime, now: datetime, max_seen: int
+        self, *, user_id: str | None, session_id: str | None, now: datetime, max_seen: int
     ) -> tuple[dict[str, float], dict[str, float]]:
         seen: dict[str, float] = {}
         dismissed: dict[str, float] = {}
@@ -160,7 +160,7 @@ class PostgresEvents:
             for column, name in named(user_id, session_id):
                 for found, figures in (
                     (seen, await read_seen(connection, column, name, now, max_seen)),
-                    (dismissed, await read_dismissed(connection, column, name, since)),
+                    (dismissed, await read_dismissed(connection, column, name)),
                 ):
                     found.update({item: max(figure, found.get(item, figure)) for item, figure in figures.items()})
         return seen, dismissed

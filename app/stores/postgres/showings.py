@@ -45,7 +45,7 @@ DISMISSED = """
            max(occurred_at) FILTER (WHERE type = 'dislike' OR type = 'rating' AND value < :disliked) AS disliked_at,
            max(occurred_at) FILTER (WHERE type = 'like' OR type = 'rating' AND (value IS NULL OR value >= :liked)) AS liked_at
     FROM events
-    WHERE {whose} = :name AND type IN ('like', 'dislike', 'rating') AND retracted_at IS NULL AND occurred_at >= :since
+    WHERE {whose} = :name AND type IN ('like', 'dislike', 'rating') AND retracted_at IS NULL
     GROUP BY item_id
 """
 SHOWN_COUNTS = """
@@ -78,9 +78,9 @@ async def read_seen(
     return {row.item_id: row.times for row in rows}
 
 
-async def read_dismissed(connection: AsyncConnection, column: str, name: str, since: datetime) -> Mapping[str, float]:
+async def read_dismissed(connection: AsyncConnection, column: str, name: str) -> Mapping[str, float]:
     """Item -> unix seconds of a dislike that no later liking took back."""
-    values = {"name": name, "since": since, "disliked": DISLIKED_STARS, "liked": LIKED_STARS}
+    values = {"name": name, "disliked": DISLIKED_STARS, "liked": LIKED_STARS}
     rows = await connection.execute(_statement(DISMISSED, column), values)
     return {
         item_id: disliked_at.timestamp()

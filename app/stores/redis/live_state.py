@@ -22,7 +22,7 @@ from app.feedback.seen import MAX_SEEN, Showing, showing_of, showings_of
 from app.feedback.state import MAX_HISTORY, Exposure, HistoryEntry, UserState
 from app.patience import Hold, forget, hold_on, settles, within
 from app.privacy.encryption import PLAIN, TextCipher
-from app.scenarios.scenario import RevisionStore
+from app.scenarios.scenario import MAX_PURCHASED_DAYS, RevisionStore
 from app.stores.redis import scripts
 from app.stores.redis.changes import queue_changes
 from app.stores.redis.client import FAILURES, Client, Server
@@ -46,7 +46,6 @@ TRENDS_SECONDS = 0.1  # no request waits so long for them; thousands of items ta
 WRITE_SECONDS = 1.0  # a missed write costs a repair, a slow one only its own caller
 POSTGRES_SECONDS = 1.0  # for what Redis cannot answer
 STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour
-PURCHASE_DAYS = 365
 log = logging.getLogger(__name__)
 
 
@@ -278,10 +277,10 @@ class RedisLiveState:
 
     async def _build(self, subject: Subject, now: datetime) -> Part:
         whose = {"user_id": None, "session_id": None} | {subject.id_name: subject.name}
-        since = now - timedelta(days=PURCHASE_DAYS)
+        since = now - timedelta(days=MAX_PURCHASED_DAYS)
         history = await self._events.history_of(**whose, limit=MAX_HISTORY)
         purchased = await self._events.purchased_by(**whose, since=since)
-        seen, dismissed = await self._events.opinion_of(**whose, since=since, now=now, max_seen=MAX_SEEN)
+        seen, dismissed = await self._events.opinion_of(**whose, now=now, max_seen=MAX_SEEN)
         profile = await self._catalogue.get_user(subject.name) if subject.kind == "u" else None
         return Part(
             [to_entry(event) for event in history],

@@ -315,6 +315,16 @@ async def test_a_dislike_that_comes_after_a_later_liking_is_over_already(shop: S
     assert await both_ways(shop, dismissed) == ["b", "c"]
 
 
+async def test_purchases_are_known_as_long_as_a_scenario_may_ask_and_dislikes_however_old(shop: Shop) -> None:
+    day = -24 * 60
+    await shop.events.append([
+        event("1", 400 * day, item_id="a", type="purchase"), event("2", 3_640 * day, item_id="b", type="purchase"),
+        event("3", 3_660 * day, item_id="c", type="purchase"), event("4", 5_000 * day, item_id="d", type="dislike"),
+    ])  # fmt: skip
+    state = await shop.live.read("u1", None)
+    assert (state.purchased.keys(), state.dismissed.keys()) == ({"a", "b"}, {"d"})
+
+
 async def test_exposures_of_all_shoppers_are_counted_and_rebuilt(shop: Shop, redis_url: str) -> None:
     await shop.show(slate(0, "a", "b"), slate(1, "a", user_id=None))
     await shop.send(event("1", 2, item_id="a"), event("2", 2, item_id="a", type="purchase"))
