@@ -26,6 +26,12 @@ BEAT_SECONDS = 0.025  # for a sign of life: with the patience before it, 40 ms
 LONG_PATIENCE_SECONDS, LONG_BEAT_SECONDS = 0.25, 0.25
 LOOK_AGAIN_SECONDS = 0.5  # between looks at a database that is away
 GIVE_UP_SECONDS = 2.0  # a silent connection is dropped then
+# Of a url's options; the others are SQLAlchemy's own, or limits for statements that this connection never sees.
+WHERE = (
+    "host", "port", "user", "password", "passfile", "service", "servicefile", "database", "ssl", "direct_tls",
+    "target_session_attrs", "krbsrvname", "gsslib",
+)  # fmt: skip
+USUAL = (OSError, TimeoutError, asyncpg.PostgresError, *DRIVER_ERRORS)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -35,7 +41,8 @@ class Pulse:
 
     def __init__(self, database_url: str) -> None:
         driver: Any = dialect
-        _, self._options = driver().create_connect_args(async_url(database_url))
+        _, options = driver().create_connect_args(async_url(database_url))
+        self._options = {name: value for name, value in options.items() if name in WHERE}
         self._connection: asyncpg.Connection[Any] | None = None
         self._beat: asyncio.Task[bool] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -112,7 +119,9 @@ class Pulse:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await asyncpg.connect(**self._options, timeout=GIVE_UP_SECONDS)
             await self._connection.execute("SELECT 1")
-        except (OSError, TimeoutError, asyncpg.PostgresError, *DRIVER_ERRORS):
+        except Exception as error:  # whatever it is, the watch for the return must go on
+            if not isinstance(error, USUAL):
+                log.exception("the database cannot be asked for a sign of life")
             self._drop()
             return False
         return True
