@@ -21,6 +21,7 @@ from app.types import Json
 
 NAMES = tuple(field.name for field in dataclasses.fields(Job))
 COLUMNS = tuple(jobs.c[name] for name in NAMES)
+MAX_TRIES = 3  # to queue a job: the one in its way may end just then
 LEASE = timedelta(seconds=LEASE_SECONDS)
 IS_OPEN = jobs.c.state.in_(("queued", "running"))
 
@@ -32,12 +33,16 @@ class PostgresJobs:
     async def create(self, mode: JobMode, *, reason: str | None = None, activation: Activation = "auto") -> Job:
         await self.fail_expired()
         values = {"job_id": str(ULID()), "mode": mode, "state": "queued", "reason": reason, "activation": activation}
-        try:
-            async with begin(self._engine) as connection:
-                return to_job((await connection.execute(insert(jobs).values(values).returning(*COLUMNS))).one())
-        except IntegrityError:
-            async with begin(self._engine) as connection:
-                other = (await connection.execute(select(jobs.c.job_id).where(IS_OPEN))).scalar_one_or_none()
+        other = None
+        for _ in range(MAX_TRIES):
+            try:
+                async with begin(self._engine) as connection:
+                    return to_job((await connection.execute(insert(jobs).values(values).returning(*COLUMNS))).one())
+            except IntegrityError:
+                async with begin(self._engine) as connection:
+                    other = (await connection.execute(select(jobs.c.job_id).where(IS_OPEN))).scalar_one_or_none()
+            if other is not None:
+                break
         raise Conflict(
             "a retraining job is queued or running already; wait for it or cancel it",
             code="job_running", members={"job_id": other},

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.errors import Conflict, NotFound
 from app.learning.jobs import LOG_TAIL_LINES, Job
+from app.stores.postgres.engine import begin
 from app.stores.postgres.jobs import PostgresJobs
 
 
@@ -86,6 +89,27 @@ async def test_a_lost_worker_fails_its_job_and_makes_room(store: PostgresJobs, e
     await store.finish(lost.job_id, "w1", "succeeded")
     again = await store.get(lost.job_id)
     assert again == found
+
+
+async def test_a_job_that_ends_while_another_is_asked_for_makes_room(
+    store: PostgresJobs, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the insert that it stood in the way of and the look for its name."""
+    other, num_begun = await store.create("full"), 0
+
+    @asynccontextmanager
+    async def other_ends(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        nonlocal num_begun
+        num_begun += 1
+        if num_begun == 3:  # after a look for lost jobs and the insert
+            async with begin(engine) as connection:
+                await connection.execute(text("UPDATE jobs SET state = 'cancelled'"))
+        async with begin(engine) as connection:
+            yield connection
+
+    monkeypatch.setattr("app.stores.postgres.jobs.begin", other_ends)
+    created = await store.create("full")
+    assert (created.state, created.job_id != other.job_id) == ("queued", True)
 
 
 async def test_the_log_keeps_its_last_lines(store: PostgresJobs) -> None:
