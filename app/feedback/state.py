@@ -48,13 +48,21 @@ class UserState:
 
 @dataclass(frozen=True, slots=True)
 class UnappliedGroup:
-    """Durable and perhaps not in the live state: events first_seq to last_seq (None: none), and shoppers changed otherwise."""
+    """Durable and perhaps not in the live state: events first_seq to last_seq (None: none), and shoppers changed otherwise.
+
+    Of an erasure also the sessions that were only the erased user's, and the ids of lists; its events are 0 to 0."""
 
     group_id: str
     first_seq: int | None
     last_seq: int | None
     users: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
+    sole_sessions: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+
+    @property
+    def is_erasure(self) -> bool:
+        return self.first_seq == 0
 
 
 class EventStore(Protocol):

@@ -33,7 +33,8 @@ class ErasedEvent:
 
 @dataclass(frozen=True, slots=True)
 class ErasedRows:
-    """What one transaction took away. sessions: in which the user was recognised. lists: recommendation ids of the last hour."""
+    """What one transaction took away. sessions: in which the user was recognised. sole_sessions: of these, where nobody else was. lists:
+    recommendation ids of the last hour."""
 
     erased_at: datetime
     profile: bool
@@ -41,6 +42,7 @@ class ErasedRows:
     impressions: int
     text_vectors: int
     sessions: Sequence[str]
+    sole_sessions: Sequence[str]
     lists: Sequence[str]
 
 
@@ -81,7 +83,9 @@ class Traces(Protocol):
 
     async def is_reachable(self) -> bool: ...
 
-    async def erase(self, user_id: str, sessions: Sequence[str], lists: Sequence[str]) -> bool:
+    async def erase(
+        self, user_id: str, sessions: Sequence[str], sole_sessions: Sequence[str], lists: Sequence[str]
+    ) -> bool:
         """Live states, kept lists and refused events. False: some of it may still be there."""
 
 
@@ -115,7 +119,8 @@ class Eraser:
         live = await self._hold(self._versions.live(), POSTGRES_SECONDS)
         rows = await self._hold(self._store.erase(user_id, hashes_of), POSTGRES_SECONDS)
         self._forget_texts()
-        gone = await self._traces.erase(user_id, rows.sessions if rows else (), rows.lists if rows else ())
+        known = (rows.sessions, rows.sole_sessions, rows.lists) if rows else ((), (), ())
+        gone = await self._traces.erase(user_id, *known)
         if rows is None:
             return None
         return Erasure(

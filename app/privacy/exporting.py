@@ -33,12 +33,13 @@ class HeldEvent:
 @dataclass(frozen=True, slots=True)
 class HeldRows:
     """As of one moment. events, impressions: also of sessions in which only this user was recognised; oldest first.
-    text_vectors: kept for the words of the profile and queries."""
+    text_vectors: kept for the words of the profile and queries. sole_sessions: the sessions."""
 
     profile: User | None
     events: Sequence[HeldEvent]
     impressions: Sequence[Impression]
     text_vectors: int
+    sole_sessions: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class HoldingsStore(Protocol):
 
 
 class RefusedEvents(Protocol):
-    async def refused(self, user_id: str) -> list[dict[str, Json]]:
+    async def refused(self, user_id: str, sole_sessions: Sequence[str]) -> list[dict[str, Json]]:
         """Raises Unavailable."""
 
 
@@ -84,7 +85,7 @@ class Exporter:
         """None where nothing is held. Raises Unavailable."""
         await self._settle()
         rows = await self._hold(self._store.read(user_id), POSTGRES_SECONDS)
-        refused = await self._refused.refused(user_id)
+        refused = await self._refused.refused(user_id, rows.sole_sessions if rows else ())
         if rows is None and not refused:
             return None
         rows = rows or HeldRows(None, (), (), 0)

@@ -53,8 +53,9 @@ class PostgresErasure:
             profile = readable(row, self._cipher) if row is not None and row.described else None
             queries = [query for _, _, query in rows if query]
             vectors = await forget_vectors(connection, text_hashes(profile, queries))
-            await note(connection, user_id, sessions)
             erased_at: datetime = (await connection.execute(select(func.now()))).scalar_one()
+            lists = [name for name, shown_at in shown if shown_at > erased_at - LISTS_FOR]
+            await note(connection, user_id, sessions, sole, lists)
         return ErasedRows(
             erased_at=erased_at,
             profile=profile is not None,
@@ -62,7 +63,8 @@ class PostgresErasure:
             impressions=len(shown),
             text_vectors=vectors,
             sessions=sessions,
-            lists=[name for name, shown_at in shown if shown_at > erased_at - LISTS_FOR],
+            sole_sessions=sole,
+            lists=lists,
         )
 
     async def tidy(self, limit: int) -> int:
@@ -120,10 +122,15 @@ async def forget_vectors(connection: AsyncConnection, hashes: Sequence[bytes]) -
     return gone.rowcount
 
 
-async def note(connection: AsyncConnection, user_id: str, sessions: Sequence[str]) -> None:
-    """For the repair, which drops the live states some seconds from now, whether or not they were dropped by then: an event that another
+async def note(
+    connection: AsyncConnection, user_id: str, sessions: list[str], sole_sessions: list[str], lists: list[str]
+) -> None:
+    """For the repair, which cleans Redis some seconds from now, whether or not that was done by then: an event that another
     process was just bringing there must not stay. Range 0-0: the trends are counted anew as well."""
-    group = {"group_id": str(ULID()), "first_seq": 0, "last_seq": 0, "users": [user_id], "sessions": list(sessions)}
+    group = {
+        "group_id": str(ULID()), "first_seq": 0, "last_seq": 0, "users": [user_id], "sessions": sessions,
+        "sole_sessions": sole_sessions, "lists": lists,
+    }  # fmt: skip
     await connection.execute(insert(unapplied_groups).values(group))
     await connection.execute(insert(erasures).values(subject=digest_of(user_id)))
 

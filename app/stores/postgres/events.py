@@ -100,7 +100,12 @@ class PostgresEvents:
         query = select(unapplied_groups).where(old).order_by(unapplied_groups.c.written_at).limit(MAX_GROUPS)
         async with begin(self._engine) as connection:
             return [
-                UnappliedGroup(row.group_id, row.first_seq, row.last_seq, tuple(row.users), tuple(row.sessions))
+                UnappliedGroup(
+                    row.group_id,
+                    row.first_seq,
+                    row.last_seq,
+                    *map(tuple, (row.users, row.sessions, row.sole_sessions, row.lists)),
+                )
                 for row in await connection.execute(query)
             ]
 

@@ -43,7 +43,7 @@ class PostgresHoldings:
             profile = to_user(user, self._cipher) if user is not None and user.described else None
             queries = [str(one.event.context["query"]) for one in held if one.event.context.get("query")]
             kept = select(func.count()).where(text_vectors.c.hash.in_(hashes_of(profile, queries)))
-            return HeldRows(profile, held, shown, (await connection.execute(kept)).scalar_one())
+            return HeldRows(profile, held, shown, (await connection.execute(kept)).scalar_one(), sole)
 
 
 def to_impression(row: Row[Any]) -> Impression:

@@ -86,6 +86,7 @@ unapplied_groups = Table(
     Column("group_id", Text, primary_key=True),
     Column("first_seq", BigInteger), Column("last_seq", BigInteger),
     required("users", ARRAY(Text), "'{}'"), required("sessions", ARRAY(Text), "'{}'"),
+    required("sole_sessions", ARRAY(Text), "'{}'"), required("lists", ARRAY(Text), "'{}'"),
     required("written_at", TIME, "now()"),
 )  # fmt: skip
 

@@ -24,6 +24,7 @@ from app.stores.redis import scripts
 from app.stores.redis.client import FAILURES, Server
 from app.stores.redis.exposures import ExposureCounts, Exposures
 from app.stores.redis.subject import LAYOUT, STATES_OF_ANY_LAYOUT, Subject, subjects
+from app.stores.redis.traces import erase_traces
 from app.stores.redis.trends import HourlyCounts, Trends
 
 MAX_MISSED = 10_000  # subjects; beyond that everything is dropped
@@ -201,7 +202,9 @@ class Repair:
         for group in groups:
             left.update(Subject("u", name) for name in group.users)
             left.update(Subject("s", name) for name in group.sessions)
-            if group.first_seq is not None:
+            if group.is_erasure:
+                await erase_traces(self._server.client, self._prefix, group.users, group.sole_sessions, group.lists)
+            elif group.first_seq is not None:
                 for user_id, session_id in await self._events.shoppers_of(group, MAX_MISSED + 1):
                     left.update(subjects(user_id, session_id))
         log.info("%d changes may not have come to the live state; %d states are dropped", len(groups), len(left))

@@ -14,7 +14,7 @@ from app.catalogue.item import Item, User
 from app.embedded.redis import start_redis
 from app.encoding.encoder import Encoder
 from app.errors import Unavailable
-from app.feedback.event import Impression
+from app.feedback.event import Event, Impression
 from app.feedback.merging import Guest
 from app.learning.preparation import digest
 from app.privacy.erasure import hashes_of
@@ -27,6 +27,7 @@ from app.stores.postgres.shop_data import PostgresShopData
 from app.stores.postgres.tables import erasures, events, impressions, text_vectors, users
 from app.stores.postgres.text_vectors import PostgresTextVectors
 from app.stores.redis import repair
+from app.stores.redis.bridge import RedisBridge
 from app.types import no_progress, utc_now
 from tests.integration.feedback.test_intake import allow_connections
 from tests.integration.privacy.conftest import DONE, Site, open_site, until
@@ -121,6 +122,26 @@ async def test_the_repair_removes_the_notes_and_counts_the_trends_anew(
         return not await tables_with(site.engine, WHO) and trends.keys() == {"mug"}
 
     await until(is_settled)
+
+
+async def test_the_repair_removes_what_an_erasure_left_in_redis(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process died after the transaction, or Redis went away right then."""
+    await live(site)
+    await until(lambda: is_held(site))
+    bridge = RedisBridge(site.redis_url, max_events=9)
+    for event_id, user_id in (("bad", WHO), ("before-login", None)):
+        await bridge.refuse(("0-1", Event(event_id, "click", "i1", utc_now(), user_id, VISIT)), "out of range")
+    await bridge.close()
+    assert await PostgresErasure(site.engine).erase(WHO, hashes_of) is not None
+    monkeypatch.setattr(repair, "LEFT_BEHIND", timedelta(0))
+    monkeypatch.setattr(repair, "SWEEP_SECONDS", 0.1)
+    counters = {f"duoscene:ug:{WHO}", f"duoscene:sg:{VISIT}"}
+
+    async def is_clean() -> bool:
+        held = {key for word in (WHO, VISIT, ":l:") for key in keys_with(site.redis_url, word)}
+        return held <= counters and not await tables_with(site.engine, WHO)
+
+    await until(is_clean)
 
 
 async def test_what_comes_later_starts_from_nothing(site: Site) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
+import redis
 
 from app.api.schemas.privacy import ExportView, TasteView
 from app.catalogue.item import Consent, Item, User
@@ -51,9 +53,14 @@ async def test_an_export_holds_everything(site: Site) -> None:
 
 
 async def test_what_the_database_refused_is_in_it_and_is_erased(site: Site, database_url: str) -> None:
-    await site.post("e1", WHO)
+    await site.post("e1", WHO, VISIT)
+    await site.post("e2", WHO, "tablet")
+    await site.post("e3", "somebody-else", "tablet")
     await allow_connections(database_url, False)
-    await site.post("bad", WHO, position=2**40)  # no column of the database holds it
+    for name, user_id, session_id in (
+        ("bad", WHO, None), ("before-login", None, VISIT), ("whose", None, "tablet"), ("yours", "somebody-else", "tablet")
+    ):  # fmt: skip
+        await site.post(name, user_id, session_id, position=2**40)  # no column of the database holds it
     await allow_connections(database_url, True)
 
     async def is_refused() -> bool:
@@ -61,11 +68,20 @@ async def test_what_the_database_refused_is_in_it_and_is_erased(site: Site, data
             holdings = await site.services.exporter.export(WHO)
         except Unavailable:
             return False
-        return holdings is not None and [event["event_id"] for event in holdings.refused] == ["bad"]
+        return holdings is not None and [event["event_id"] for event in holdings.refused] == ["bad", "before-login"]
+
+    async def is_erased() -> bool:
+        try:
+            return await site.services.eraser.erase(WHO) is not None
+        except Unavailable:
+            return False
 
     await until(is_refused)
-    await site.services.eraser.erase(WHO)
+    await until(is_erased)
     assert await site.services.exporter.export(WHO) is None
+    with redis.Redis.from_url(site.redis_url) as client:
+        left = [json.loads(fields[b"e"])["event_id"] for _, fields in client.xrange("duoscene:bridge:refused")]
+    assert left == ["whose", "yours"]
 
 
 async def test_a_taste_profile_follows_every_event(site: Site) -> None:
