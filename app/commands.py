@@ -31,6 +31,7 @@ from app.wiring.servers import use_servers
 from app.wiring.stores import Stores, open_stores
 
 T = TypeVar("T")
+SETTLE_SECONDS = 10.0  # for Redis to hear of an import
 WORKER_NICENESS = 10  # the API answers first when both want the same core
 
 
@@ -104,13 +105,27 @@ def import_data(settings: Settings, path: Path, format: str, mapping: Mapping[st
         console.print(f"{len(cleaned.rejects):,} rejected rows: {escape(str(rejects))}")
 
     async def load(stores: Stores, running: Settings) -> Mapping[str, int]:
-        with progress_bar() as bar:
-            counts = await stores.shop_data.load(cleaned.data, bar.report)
-        async with open_live_state(running, stores) as live_state:
-            await live_state.forget_everybody()  # it is derived again from what is stored now
-        return counts
+        try:
+            with progress_bar() as bar:
+                return await stores.shop_data.load(cleaned.data, bar.report)
+        finally:  # it is loaded piece by piece: some may be there
+            await forget_live_states(running, stores)
 
     console.print(counts_table("Imported", with_stores(settings, load)))
+
+
+async def forget_live_states(settings: Settings, stores: Stores) -> None:
+    """They are derived again from what is stored now. Says so where Redis does not answer in time."""
+    async with open_live_state(settings, stores) as live_state:
+        await live_state.forget_everybody()
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await live_state.settle()
+        except TimeoutError:
+            console.print(
+                "[yellow]Redis does not answer.[/] Shoppers and trends may lack what was imported; "
+                "import it again when Redis answers: what is there is not written twice."
+            )
 
 
 def export_data(settings: Settings, directory: Path) -> None:

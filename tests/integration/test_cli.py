@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import polars as pl
 import pytest
+import redis
 from typer.testing import CliRunner
 
+from app import commands
 from app.cli import app
+from app.embedded.redis import start_redis
 from app.settings import Settings
 
 
@@ -88,6 +94,25 @@ def test_import_reports_and_export_gives_the_same_back(run: Run, small_shop: Pat
     assert re.search(r"events already there +│ +2", run("import", str(small_shop)))
     again = run("import", str(tmp_path / "out"))
     assert re.search(r"events +│ +0", again)
+
+
+def test_an_import_waits_for_redis_and_says_when_it_does_not_answer(
+    run: Run, small_shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_redis(tmp_path / "redis")
+    try:
+        monkeypatch.setenv("DUOSCENE_REDIS_URL", server.url)
+        with redis.Redis.from_url(server.url) as client:
+            client.set("duoscene:valid:2", client.info("server")["run_id"])
+            os.kill(server.pid, signal.SIGSTOP)
+            monkeypatch.setattr(commands, "SETTLE_SECONDS", 0.5)
+            assert "Redis does not answer" in run("import", str(small_shop))
+            monkeypatch.setattr(commands, "SETTLE_SECONDS", 60.0)
+            threading.Timer(3.0, os.kill, (server.pid, signal.SIGCONT)).start()
+            assert "Redis does not answer" not in run("import", str(small_shop))
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+        server.stop()
 
 
 def test_rejected_rows_are_kept_in_a_file(run: Run, small_shop: Path) -> None:
