@@ -7,6 +7,7 @@ permissions up to `/` and creates a system user.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import logging
 import os
@@ -17,7 +18,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import IO, TypedDict
 from urllib.parse import quote
 
 from app.embedded.paths import let_pass, let_read, own_directory, socket_directory
@@ -26,6 +27,7 @@ from app.errors import BadSettings
 DATABASE = "duoscene"
 START_SECONDS = 60.0  # crash recovery of a large log can take long; the usual start takes 0.3 s
 STOP_SECONDS = 30.0
+LEFTOVER_SECONDS = 5.0  # until the backends of a killed server have gone after it
 OPTIONS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -39,13 +41,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Postgres:
-    """process: None when the server was taken over or is shared."""
+    """process: None when the server was taken over or is shared. pid: None where it runs in another container."""
 
     url: str
-    pid: int
+    pid: int | None
     pgdata: Path
     sockets: Path
     process: subprocess.Popen[bytes] | None
+
+    def is_running(self) -> bool:
+        if self.pid is None:
+            return wait_ready(find_binaries(), self.sockets, None, seconds=1)
+        return has_life(self.pid, self.process)
 
     def stop(self) -> None:
         """A fast shutdown of whatever serves the data now: everything committed is on disk, the rest is rolled back."""
@@ -71,17 +78,18 @@ def start_postgres(data_dir: Path) -> Postgres:
     if not (pgdata / "PG_VERSION").exists():
         create_cluster(binaries, pgdata, uid)
     pid = running_server(pgdata)
-    if pid is not None and wait_ready(binaries, sockets, None, seconds=10):
-        log.info("the embedded PostgreSQL is running already (pid %d)", pid)
+    if wait_ready(binaries, sockets, None, seconds=1 if pid is None else 10):
+        log.info("the embedded PostgreSQL is running already (pid %s)", pid or "of another container")
         return Postgres(url, pid, pgdata, sockets, None)
     if pid is not None:
         stop_process(pid, None, signal.SIGINT)
-    (pgdata / "postmaster.pid").unlink(missing_ok=True)  # a leftover: its process is gone, its pid may be recycled
     options = [part for name, value in OPTIONS.items() for part in ("-c", f"{name}={value}")]
-    with (data_dir / "postgres.log").open("ab") as output:
+    with lock_files(data_dir) as lock, (data_dir / "postgres.log").open("ab") as output:
+        (pgdata / "postmaster.pid").unlink(missing_ok=True)  # a leftover: its process is gone, its pid may be recycled
         process = subprocess.Popen(
             [str(binaries / "postgres"), "-D", str(pgdata), "-k", str(sockets), *options],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/", **as_user(uid),
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/",
+            pass_fds=[lock.fileno()], **as_user(uid),
         )  # fmt: skip
     if not wait_ready(binaries, sockets, process, seconds=START_SECONDS):
         with contextlib.suppress(ProcessLookupError):
@@ -91,6 +99,28 @@ def start_postgres(data_dir: Path) -> Postgres:
             f"the embedded PostgreSQL did not start; its last words: {last_line(data_dir / 'postgres.log')}"
         )
     return Postgres(url, process.pid, pgdata, sockets, process)
+
+
+def lock_files(data_dir: Path) -> IO[bytes]:
+    """A lock that the server inherits and its last process takes along: a process table knows those of its own container only.
+
+    Raises BadSettings while somebody holds it.
+    """
+    lock = (data_dir / "postgres.lock").open("ab")
+    deadline = time.monotonic() + LEFTOVER_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                lock.close()
+                raise BadSettings(
+                    "a PostgreSQL that can be neither seen nor reached from here uses DUOSCENE_DATA_DIR; stop the other "
+                    "container or process, or choose another directory"
+                ) from error
+            time.sleep(0.02)
+        else:
+            return lock
 
 
 def find_binaries() -> Path:
@@ -160,10 +190,18 @@ def running_server(pgdata: Path) -> int | None:
     """Pid of the live process that serves `pgdata`, told from a stranger with a recycled pid by its command line."""
     try:
         pid = int((pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
-        command = Path(f"/proc/{pid}/cmdline").read_bytes() if Path("/proc/self").exists() else ps_command(pid)
-    except (FileNotFoundError, ProcessLookupError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
-    return pid if os.fsencode(pgdata) in command else None
+    return pid if is_of(pid, pgdata) else None
+
+
+def is_of(pid: int, place: Path) -> bool:
+    """Whether the command line of a process names the place."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes() if Path("/proc/self").exists() else ps_command(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return os.fsencode(place) in command
 
 
 def ps_command(pid: int) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from app.embedded.paths import socket_directory
-from app.embedded.postgres import last_line, stop_process
+from app.embedded.postgres import has_life, is_of, last_line, stop_process
 from app.errors import BadSettings
 
 START_SECONDS = 30.0
@@ -32,9 +32,14 @@ class Redis:
     socket_path: Path
     process: subprocess.Popen[bytes] | None  # None when the server was taken over or is shared
 
+    def is_running(self) -> bool:
+        return has_life(self.pid, self.process) or answering_pid(self.socket_path) is not None
+
     def stop(self) -> None:
-        """Whatever answers on the socket now; its file is complete when this returns."""
-        stop_process(answering_pid(self.socket_path), self.process, signal.SIGTERM)
+        """Whatever answers on the socket now, unless it runs in another container; its file is complete when this returns."""
+        pid = answering_pid(self.socket_path)
+        if pid is not None and is_of(pid, self.socket_path):
+            stop_process(pid, self.process, signal.SIGTERM)
         with contextlib.suppress(OSError):
             self.socket_path.parent.rmdir()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from app.embedded.postgres import Postgres, has_life, start_postgres
+from app.embedded.postgres import Postgres, start_postgres
 from app.embedded.redis import Redis, start_redis
 from app.errors import BadSettings
 
@@ -32,7 +32,7 @@ class EmbeddedStores:
 
     def is_running(self) -> bool:
         """False when a server has died; `start_embedded` brings it back under the same url."""
-        return all(has_life(server.pid, server.process) for server in (self.postgres, self.redis) if server is not None)
+        return all(server.is_running() for server in (self.postgres, self.redis) if server is not None)
 
     def close(self) -> None:
         """Leave; the last one to leave stops the servers. May be called twice."""

@@ -18,6 +18,7 @@ import redis
 
 from app.embedded import EmbeddedStores, start_embedded
 from app.embedded.postgres import is_alive
+from app.errors import BadSettings
 
 KILLED_OWNER = """
 import os, signal, sys
@@ -35,6 +36,24 @@ from app.embedded import start_embedded
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 start_embedded(Path(sys.argv[1])).close()
 """
+
+GUEST = """
+import asyncio, sys
+from pathlib import Path
+import asyncpg
+from app.embedded import start_embedded
+
+async def mark(url):
+    connection = await asyncpg.connect(url)
+    print(await connection.fetchval("SELECT value FROM mark"))
+    await connection.close()
+
+with start_embedded(Path(sys.argv[1])) as stores:
+    assert stores.postgres.process is None and stores.redis.process is None
+    assert stores.is_running()
+    asyncio.run(mark(stores.database_url))
+"""
+ELSEWHERE = ["unshare", "--pid", "--ipc", "--mount-proc", "--fork"]
 
 
 @pytest.fixture
@@ -67,6 +86,7 @@ def assert_mark(stores: EmbeddedStores) -> None:
 
 def pids(stores: EmbeddedStores) -> tuple[int, int]:
     assert stores.postgres is not None
+    assert stores.postgres.pid is not None
     assert stores.redis is not None
     return stores.postgres.pid, stores.redis.pid
 
@@ -119,6 +139,37 @@ def test_a_recycled_pid_in_the_lock_file_does_not_stop_the_start(data_dir: Path)
     start_embedded(data_dir).close()
     (data_dir / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{data_dir}\n")
     with start_embedded(data_dir) as stores:
+        assert query(stores, "SELECT 1") == 1
+
+
+def has_namespaces() -> bool:
+    return bool(shutil.which("unshare")) and not subprocess.run([*ELSEWHERE, "true"], check=False).returncode
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="only root can make a namespace of processes")
+def test_the_servers_of_another_container_are_shared_and_left_alone(data_dir: Path) -> None:
+    with start_embedded(data_dir) as stores:
+        write_mark(stores)
+        lock_file = (data_dir / "postgres" / "postmaster.pid").read_text()
+        done = subprocess.run(
+            [*ELSEWHERE, sys.executable, "-c", GUEST, str(data_dir)], check=False, capture_output=True
+        )
+        assert (done.returncode, done.stdout) == (0, b"7\n"), done.stderr.decode()
+        assert (data_dir / "postgres" / "postmaster.pid").read_text() == lock_file
+        assert_mark(stores)
+
+
+def test_a_server_that_nobody_can_see_or_reach_keeps_its_files(data_dir: Path) -> None:
+    with start_embedded(data_dir, redis=False) as stores:
+        assert stores.postgres is not None
+        lock_file, socket = data_dir / "postgres" / "postmaster.pid", stores.postgres.sockets / ".s.PGSQL.5432"
+        written = lock_file.read_text()
+        lock_file.write_text(f"{os.getpid()}\n{data_dir}\n")
+        socket.rename(socket.with_name("hidden"))
+        with pytest.raises(BadSettings, match="neither seen nor reached"):
+            start_embedded(data_dir, redis=False)
+        socket.with_name("hidden").rename(socket)
+        lock_file.write_text(written)
         assert query(stores, "SELECT 1") == 1
 
 
