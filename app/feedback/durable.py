@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ulid import ULID
 
-from app.errors import Unavailable
+from app.errors import Invalid, Unavailable
 from app.feedback.event import Event
 from app.feedback.state import EventBridge, EventStore, LiveState
 from app.observability.metrics import record_bridged
@@ -24,6 +24,7 @@ from app.patience import Hold, hold_on
 
 POSTGRES_SECONDS = 20.0  # for a group, while the database shows signs of life
 LOOK_SECONDS = 0.5  # at the bridge
+FAULT_SECONDS = 5.0  # until the next look after a fault that somebody has to see to
 LEASE_SECONDS = 10.0  # of a drainer that was killed
 DRAIN_EVENTS = 1_000  # one transaction
 SETTLE_SECONDS = 10.0
@@ -145,15 +146,17 @@ class DurableEvents:
     async def _watch_bridge(self) -> None:
         assert self._bridge is not None
         while True:
+            pause = LOOK_SECONDS
             try:
                 if await self._drain(self._bridge):
                     self._is_bridged = False
             except Unavailable:
                 pass
             except Exception:
-                log.exception("the bridge could not be drained")
+                log.exception("the bridge could not be drained; the events stay in it")
+                pause = FAULT_SECONDS
             self._looked.set()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(pause)
 
     async def _drain(self, bridge: EventBridge) -> bool:
         """Everything that waits, oldest first, if nobody else is at it. True: the bridge is empty."""
@@ -172,20 +175,16 @@ class DurableEvents:
 
     async def _move(self, bridge: EventBridge, handles: list[tuple[str, Event]]) -> None:
         """To Postgres, then out of the bridge: interrupted anywhere, it can be done again. The shoppers' states are derived anew,
-        because nobody knew which of the events were repetitions."""
+        because nobody knew which of the events were repetitions. Raises whatever is wrong with the database and no value's fault."""
         events = [event for _, event in handles]
         try:
             kept = await self._keep_in_store(events)
-        except Unavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - somebody's bad value must not hold up the others
+        except Invalid as error:  # somebody's bad value must not hold up the others
             if len(handles) > 1:
                 for handle in handles:
                     await self._move(bridge, [handle])
                 return
-            log.error(
-                "an event waited in Redis and the database refuses it (%s): it is kept aside", type(error).__name__
-            )
+            log.error("an event waited in Redis and the database refuses it: it is kept aside")
             await bridge.refuse(handles[0], str(error)[:500])
             return
         self.confirm(kept.group_id, is_live=await self._live.forget_shoppers_of(events))

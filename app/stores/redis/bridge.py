@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,7 @@ FSYNC_MS = 1_500
 EVENTS_PER_SCRIPT = 200  # about a millisecond of Redis
 MAX_REFUSED = 1_000
 FIRST_WITH_WAITAOF = (7, 2)
+log = logging.getLogger(__name__)
 
 # KEYS stream, ids; ARGV most entries, then for each event its id, its JSON, its history entry ("" for an impression), its
 # time, and two keys of bridged entries ("" for none). All or nothing. Returns the ids that are new.
@@ -147,10 +149,15 @@ class RedisBridge:
 
     async def refuse(self, handle: tuple[str, Event], why: str) -> None:
         row = {"e": dump_event(handle[1]), "why": why}
+        pipe = self._server.client.pipeline()
+        pipe.xadd(f"{self._stream}:refused", row)
+        pipe.xtrim(f"{self._stream}:refused", maxlen=MAX_REFUSED, approximate=False)
         try:
-            await self._server.client.xadd(f"{self._stream}:refused", row, maxlen=MAX_REFUSED, approximate=False)
+            _, num_dropped = await pipe.execute()
         except FAILURES as error:
             raise away(error) from error
+        if num_dropped:
+            log.error("%d of the oldest refused events are gone: %d are kept aside", num_dropped, MAX_REFUSED)
         await self.remove([handle])
 
     async def length(self) -> int:

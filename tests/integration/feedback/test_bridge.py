@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.embedded.redis import Redis, start_redis
 from app.errors import Invalid, Unavailable
+from app.feedback import durable
 from app.feedback.event import Event
 from app.feedback.intake import FeedbackIntake
 from app.stores.postgres.catalogue import PostgresCatalogue
@@ -27,7 +28,7 @@ from app.stores.postgres.engine import create_engine
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.tables import events, unapplied_groups
-from app.stores.redis import repair
+from app.stores.redis import bridge, repair
 from app.stores.redis.bridge import RedisBridge
 from app.stores.redis.consistency import compare
 from app.stores.redis.live_state import RedisLiveState
@@ -230,6 +231,39 @@ async def test_a_value_that_no_database_holds_is_refused_at_once_and_never_block
     await site.intake.submit([click("after", 1)])
     await site.come_back()
     assert await site.stored() == ["words", "after"]
+
+
+async def test_a_fault_of_the_database_that_is_no_values_fault_costs_no_event(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(durable, "FAULT_SECONDS", 0.02)
+    await execute(site.engine, "ALTER TABLE events RENAME TO elsewhere")
+    await site.bridge.append([click("a"), click("b", 1)])
+
+    async def has_failed() -> bool:
+        return "could not be drained" in caplog.text
+
+    await until(has_failed)
+    assert await site.bridge.length() == 2
+    await execute(site.engine, "ALTER TABLE elsewhere RENAME TO events")
+    await until(site.is_drained)
+    assert await site.stored() == ["a", "b"]
+
+
+async def execute(engine: AsyncEngine, statement: str) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text(statement))
+
+
+async def test_refused_events_are_not_dropped_without_a_word(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bridge, "MAX_REFUSED", 2)
+    for name in "ab":
+        await site.bridge.refuse(("0-1", click(name)), "why")
+    assert "refused events" not in caplog.text
+    await site.bridge.refuse(("0-1", click("c")), "why")
+    assert "1 of the oldest refused events are gone" in caplog.text
 
 
 async def test_what_died_between_the_stores_is_found_and_brought_to_the_live_state(
