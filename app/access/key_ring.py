@@ -73,12 +73,14 @@ class KeyRing:
         self._pepper = pepper
         self._from_settings = key_of_settings(admin_key, pepper) if admin_key else None
         self._by_digest: dict[str, ApiKey] = {}
+        self._is_read = False
         self._looking = asyncio.Lock()
         self._not_before = 0.0
 
     async def refresh(self) -> None:
         """Read all keys again. Called at start and whenever the `keys` revision moved."""
         self._by_digest = {key.sha256: key for key in await self._store.all() if key.revoked_at is None}
+        self._is_read = True
 
     def find(self, secret: str) -> ApiKey | None:
         """The live key with this secret. Only digests are looked up and compared, and nobody can steer a digest byte by byte:
@@ -90,7 +92,8 @@ class KeyRing:
 
     async def find_anew(self, secret: str) -> ApiKey | None:
         """For a key that is unknown here: another process may have made it a moment ago, so the store is asked, by all
-        callers together and not more often than every LOOK_AGAIN_SECONDS. None also while the store is away."""
+        callers together and not more often than every LOOK_AGAIN_SECONDS. None also while the store is away, but raises Unavailable
+        if it was never read: the key may be a good one."""
         async with self._looking:
             found = self.find(secret)
             if found is None and monotonic() >= self._not_before:
@@ -98,6 +101,8 @@ class KeyRing:
                     await self.refresh()
                 self._not_before = monotonic() + LOOK_AGAIN_SECONDS  # afterwards: those in line need not ask again
                 found = self.find(secret)
+            if found is None and not self._is_read:
+                raise Unavailable("the keys cannot be read yet; try again", code="store_unavailable")
             return found
 
     async def create(self, name: str, scopes: Collection[str], rate_limit_per_minute: int | None = None) -> NewKey:

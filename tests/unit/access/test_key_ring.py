@@ -8,7 +8,7 @@ import pytest
 
 from app.access.key_ring import KeyRing, allows, create_key, digest_of
 from app.access.keys import ApiKey
-from app.errors import Invalid
+from app.errors import Invalid, Unavailable
 from app.types import utc_now
 
 
@@ -18,12 +18,15 @@ class KeyTable:
     def __init__(self) -> None:
         self.keys: list[ApiKey] = []
         self.num_reads = 0
+        self.is_away = False
 
     async def add(self, key: ApiKey) -> None:
         self.keys.append(key)
 
     async def all(self) -> list[ApiKey]:
         self.num_reads += 1
+        if self.is_away:
+            raise Unavailable("away", code="store_unavailable")
         return self.keys
 
     async def note_uses(self, used_at: Mapping[str, datetime]) -> None:
@@ -62,6 +65,23 @@ async def test_a_key_made_elsewhere_a_moment_ago_is_looked_up_but_strangers_cann
     for _ in range(100):
         assert await ring.find_anew("dsk_guess") is None
     assert table.num_reads == 1
+
+
+async def test_before_the_store_was_ever_read_nobody_is_told_that_a_key_is_unknown() -> None:
+    table = KeyTable()
+    ring = KeyRing(table, "a-long-admin-key-of-settings")
+    new = await create_key(table, "shop", ["recommend"])
+    table.is_away = True
+    for _ in range(3):
+        with pytest.raises(Unavailable) as caught:
+            await ring.find_anew(new.secret)
+        assert (caught.value.code, table.num_reads) == ("store_unavailable", 1)
+    assert ring.find("a-long-admin-key-of-settings") is not None
+    table.is_away = False
+    await ring.refresh()
+    table.is_away = True
+    assert await ring.find_anew(new.secret) == new.record
+    assert await ring.find_anew("dsk_guess") is None
 
 
 async def test_a_revoked_key_is_unknown() -> None:
