@@ -30,6 +30,9 @@ class FeedbackIntake(Protocol):
 
     async def retract(self, event_id: str) -> bool: ...
 
+    def confirm(self, group_id: str) -> None:
+        """The live state has this group."""
+
 
 class Merger(Protocol):
     async def merge(self, guest: Guest, user_id: str) -> Merged:

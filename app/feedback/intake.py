@@ -87,6 +87,10 @@ class FeedbackIntake:
         self._durable.confirm(group_id, is_live=await self._live.take_back(event))
         return True
 
+    def confirm(self, group_id: str) -> None:
+        """The live state has this group of changes."""
+        self._durable.confirm(group_id, is_live=True)
+
     async def settle(self) -> None:
         """Until every event accepted so far is in the store. Raises Unavailable where that cannot be known."""
         await self._durable.settle()

@@ -115,6 +115,9 @@ class LiveState(Protocol):
     async def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> bool:
         """Drop derived state, so that the next read rebuilds it (profile changed, event retracted, user deleted)."""
 
+    async def forget_users(self, user_ids: Sequence[str]) -> bool:
+        """The same for many, at once."""
+
     async def forget_shoppers_of(self, events: Sequence[Event]) -> bool:
         """The same for everybody in these events."""
 

@@ -32,7 +32,7 @@ Rename = Callable[[str], str]
 class PseudonymousIntake:
     def __init__(self, inner: FeedbackIntake, ids: Pseudonyms) -> None:
         self._inner, self._ids = inner, ids
-        self.retract = inner.retract
+        self.retract, self.confirm = inner.retract, inner.confirm
 
     async def submit(self, events: Sequence[Event]) -> set[str]:
         return await self._inner.submit([renamed(event, self._ids.hide) for event in events])
@@ -72,6 +72,9 @@ class PseudonymousLiveState:
         hide = self._ids.hide
         return await self._inner.forget(user_id=if_given(hide, user_id), session_id=if_given(hide, session_id))
 
+    async def forget_users(self, user_ids: Sequence[str]) -> bool:
+        return await self._inner.forget_users([self._ids.hide(user_id) for user_id in user_ids])
+
     async def forget_shoppers_of(self, events: Sequence[Event]) -> bool:
         return await self._inner.forget_shoppers_of([renamed(event, self._ids.hide) for event in events])
 
@@ -100,13 +103,15 @@ class PseudonymousCatalogue:
         self.get_item, self.get_items, self.list_items = inner.get_item, inner.get_items, inner.list_items
         self.items_changed_since = inner.items_changed_since
 
-    async def upsert_users(self, users: Sequence[User]) -> None:
-        await self._inner.upsert_users([renamed_user(user, self._ids.hide) for user in users])
+    async def upsert_users(self, users: Sequence[User], *, group_id: str | None = None) -> None:
+        await self._inner.upsert_users([renamed_user(user, self._ids.hide) for user in users], group_id=group_id)
 
-    async def update_user(self, user_id: str, change: Callable[[User], User]) -> User | None:
+    async def update_user(
+        self, user_id: str, change: Callable[[User], User], *, group_id: str | None = None
+    ) -> User | None:
         hide, show = self._ids.hide, self._ids.show
         changed = await self._inner.update_user(
-            hide(user_id), lambda user: renamed_user(change(renamed_user(user, show)), hide)
+            hide(user_id), lambda user: renamed_user(change(renamed_user(user, show)), hide), group_id=group_id
         )
         return None if changed is None else renamed_user(changed, show)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
+from ulid import ULID
 
 from app.api.auth import services_of
 from app.api.bulk import BULK_ERRORS, bulk_bodies, read_bulk
@@ -18,6 +20,7 @@ from app.api.replies import reply
 from app.api.schemas.feedback import BulkResult
 from app.api.schemas.privacy import ErasureView, ExportView, TasteQuery, TasteView
 from app.api.schemas.users import MergeBody, MergeView, UserList, UserPatch, UserPut, UserRow, UserView
+from app.api.services import Services
 from app.catalogue.item import User
 from app.errors import NotFound
 
@@ -31,6 +34,12 @@ def not_found(user_id: str) -> NotFound:
 
 def nothing_held(user_id: str) -> NotFound:
     return NotFound(f"nothing is held of a user {user_id[:100]!r}", code="user_not_found")
+
+
+async def bring_to_live_state(services: Services, user_ids: Sequence[str], group_id: str) -> None:
+    """Where that fails the note of the change stays, and the repair does it."""
+    if await services.live_state.forget_users(user_ids):
+        services.intake.confirm(group_id)
 
 
 def view(user: User) -> UserView:
@@ -59,9 +68,9 @@ async def bulk_upsert_users(request: Request) -> Response:
     users = {row.user_id: row.to_user(row.user_id) for _, row in rows}
     if users:
         services = services_of(request)
-        await services.catalogue.upsert_users(list(users.values()))
-        for user_id in users:
-            await services.live_state.forget(user_id=user_id)
+        group_id = str(ULID())
+        await services.catalogue.upsert_users(list(users.values()), group_id=group_id)
+        await bring_to_live_state(services, list(users), group_id)
     return reply(BulkResult(accepted=len(rows), rejected=rejected))
 
 
@@ -94,8 +103,9 @@ async def put_user(request: Request, user_id: UserId, body: Annotated[UserPut, D
     check_same_id(body.user_id, user_id, "user_id")
     services = services_of(request)
     user = body.to_user(user_id)
-    await services.catalogue.upsert_users([user])
-    await services.live_state.forget(user_id=user_id)
+    group_id = str(ULID())
+    await services.catalogue.upsert_users([user], group_id=group_id)
+    await bring_to_live_state(services, [user_id], group_id)
     return reply(view(await services.catalogue.get_user(user_id) or user))
 
 
@@ -111,10 +121,11 @@ async def patch_user_fields(
 ) -> Response:
     """JSON merge patch: only what is given changes, null clears, `attributes` and `consent` are merged by name."""
     services = services_of(request)
-    user = await services.catalogue.update_user(user_id, lambda user: patch_user(user, body))
+    group_id = str(ULID())
+    user = await services.catalogue.update_user(user_id, lambda user: patch_user(user, body), group_id=group_id)
     if user is None:
         raise not_found(user_id)
-    await services.live_state.forget(user_id=user_id)
+    await bring_to_live_state(services, [user_id], group_id)
     return reply(view(user))
 
 

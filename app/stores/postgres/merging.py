@@ -7,13 +7,12 @@ from typing import Any
 from sqlalchemy import CursorResult, Table, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from ulid import ULID
 
 from app.feedback.merging import Guest, Merged, joined
 from app.privacy.encryption import PLAIN, TextCipher
 from app.stores.postgres.engine import begin
-from app.stores.postgres.tables import events, impressions, unapplied_groups, users
-from app.stores.postgres.users import COLUMNS, to_row, to_user
+from app.stores.postgres.tables import events, impressions, users
+from app.stores.postgres.users import COLUMNS, note_unapplied, to_row, to_user
 
 
 class PostgresMerges:
@@ -29,17 +28,9 @@ class PostgresMerges:
             if num_events:
                 await connection.execute(insert(users).values(user_id=user_id).on_conflict_do_nothing())
             profile = guest.user_id is not None and await move_profile(connection, guest.user_id, user_id, self._cipher)
-            await note_unapplied(connection, guest, user_id)
+            users_noted = [name for name in (user_id, guest.user_id) if name is not None]
+            await note_unapplied(connection, users_noted, [guest.session_id] if guest.session_id is not None else [])
         return Merged(num_events, num_impressions, profile)
-
-
-async def note_unapplied(connection: AsyncConnection, guest: Guest, user_id: str) -> None:
-    """Should this process die before the live state hears of it, another one drops both states."""
-    changed = {
-        "users": [name for name in (user_id, guest.user_id) if name is not None],
-        "sessions": [guest.session_id] if guest.session_id is not None else [],
-    }
-    await connection.execute(insert(unapplied_groups).values(group_id=str(ULID()), **changed))
 
 
 async def lock_users(connection: AsyncConnection, user_ids: list[str]) -> None:

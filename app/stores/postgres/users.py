@@ -9,12 +9,13 @@ from typing import Any
 from sqlalchemy import Row, and_, case, collate, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from ulid import ULID
 
 from app.catalogue.item import Consent, User
 from app.privacy.encryption import PLAIN, StoredText, TextCipher
 from app.stores.postgres.engine import begin
 from app.stores.postgres.retention import is_mine
-from app.stores.postgres.tables import users
+from app.stores.postgres.tables import unapplied_groups, users
 from app.types import utc_now
 
 CONSENT = ("personalize", "train")
@@ -27,11 +28,14 @@ class PostgresUsers:
         self._engine = engine
         self._cipher = cipher
 
-    async def upsert_users(self, given: Sequence[User]) -> None:
+    async def upsert_users(self, given: Sequence[User], *, group_id: str | None = None) -> None:
         async with begin(self._engine) as connection:
             await write_users(connection, given, self._cipher)
+            await note_unapplied(connection, [user.user_id for user in given], group_id=group_id)
 
-    async def update_user(self, user_id: str, change: Callable[[User], User]) -> User | None:
+    async def update_user(
+        self, user_id: str, change: Callable[[User], User], *, group_id: str | None = None
+    ) -> User | None:
         async with begin(self._engine) as connection:
             found = select(*COLUMNS).where(users.c.user_id == user_id, users.c.described).with_for_update()
             row = (await connection.execute(found)).one_or_none()
@@ -39,6 +43,7 @@ class PostgresUsers:
                 return None
             changed = change(to_user(row, self._cipher))
             await write_users(connection, [changed], self._cipher)
+            await note_unapplied(connection, [user_id], group_id=group_id)
             return changed
 
     async def get_user(self, user_id: str) -> User | None:
@@ -88,6 +93,15 @@ class PostgresUsers:
                 changed = update(users).where(users.c.user_id == user_id)
                 await connection.execute(changed.values(text=stored.text, text_key=stored.key))
             return len(rows)
+
+
+async def note_unapplied(
+    connection: AsyncConnection, user_ids: Sequence[str], sessions: Sequence[str] = (), *, group_id: str | None = None
+) -> None:
+    """Should this process die before the live state hears of it, another one drops these states. group_id: to take the note back."""
+    if user_ids:
+        changed = {"users": list(user_ids), "sessions": list(sessions)}
+        await connection.execute(insert(unapplied_groups).values(group_id=group_id or str(ULID()), **changed))
 
 
 async def write_users(connection: AsyncConnection, given: Sequence[User], cipher: TextCipher) -> None:

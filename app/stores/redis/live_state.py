@@ -155,6 +155,9 @@ class RedisLiveState:
     async def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> bool:
         return await self._forget(subjects(user_id, session_id))
 
+    async def forget_users(self, user_ids: Sequence[str]) -> bool:
+        return await self._forget([Subject("u", user_id) for user_id in user_ids])
+
     async def forget_shoppers_of(self, events: Sequence[Event]) -> bool:
         return await self._forget(
             list({subject for event in events for subject in subjects(event.user_id, event.session_id)})

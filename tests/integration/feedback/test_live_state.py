@@ -125,6 +125,34 @@ async def test_a_state_is_built_from_postgres_and_kept_up_by_writers(shop: Shop)
     assert rebuilt.seen == pytest.approx(warm.seen, rel=1e-3)
 
 
+async def test_a_profile_whose_writer_died_is_found_and_brought_to_the_live_state(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.catalogue.upsert_users([USER, User("u2")])
+    refused = Consent(personalize=False)
+    for user_id in ("u1", "u2"):
+        await shop.live.read(user_id, None)
+    await shop.catalogue.upsert_users([replace(USER, consent=refused)])
+    await shop.catalogue.update_user("u2", lambda user: replace(user, consent=refused))
+    monkeypatch.setattr(repair, "LEFT_BEHIND", timedelta(0))
+    shop.live._repair._next_sweep = 0.0
+    shop.live._repair._wanted.set()
+
+    async def both_are_known() -> bool:
+        profiles = [(await shop.live.read(user_id, None)).profile for user_id in ("u1", "u2")]
+        return [profile and profile.consent for profile in profiles] == [refused, refused]
+
+    await until(both_are_known)
+
+
+async def test_many_users_are_forgotten_at_once(shop: Shop, redis_url: str) -> None:
+    for user_id in ("u1", "u2", "u3"):
+        await shop.live.read(user_id, None)
+    assert await shop.live.forget_users(["u1", "u2"])
+    with redis.Redis.from_url(redis_url) as client:
+        assert [client.exists(f"duoscene:u2:{user_id}") for user_id in ("u1", "u2", "u3")] == [0, 0, 1]
+
+
 async def test_a_warm_read_asks_postgres_nothing(shop: Shop, engine: AsyncEngine) -> None:
     await shop.send(event("1"))
     assert await shop.ids() == ["1"]
