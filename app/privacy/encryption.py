@@ -26,7 +26,7 @@ class StoredText(NamedTuple):
 
 
 class TextCipher:
-    """keys: of Fernet, the newest first; none: texts are stored as they are, and encrypted ones cannot be read."""
+    """keys: of Fernet, the newest first; none: texts are stored as they are, and encrypted ones cannot be read. known: their names."""
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
         """Raises BadSettings for a key that is none."""
@@ -38,7 +38,8 @@ class TextCipher:
                 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
             ) from error
         self._all = MultiFernet(fernets) if fernets else None
-        self.newest = name_of(keys[0]) if keys else None
+        self.known = tuple(name_of(key) for key in keys)
+        self.newest = self.known[0] if keys else None
 
     def encrypt(self, text: str | None) -> StoredText:
         if text is None or self._all is None:

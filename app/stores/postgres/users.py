@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, case, collate, delete, or_, select, update
+from sqlalchemy import Row, and_, case, collate, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
@@ -21,6 +22,7 @@ from app.types import utc_now
 CONSENT = ("personalize", "train")
 FIELDS = (*(field.name for field in dataclasses.fields(User) if field.name != "consent"), *CONSENT)
 COLUMNS = (*(users.c[name] for name in FIELDS), users.c.text_key)
+log = logging.getLogger(__name__)
 
 
 class PostgresUsers:
@@ -76,11 +78,12 @@ class PostgresUsers:
     async def rotate_texts(self, limit: int) -> int:
         """Bring texts that are plain, or under an older key, under the newest one. Returns how many; 0 while another process is at it.
 
-        Raises Unavailable for a text whose key is missing.
+        A text whose key is missing stays as it is, and the log says how many there are.
         """
+        is_known = users.c.text_key.is_(None) | users.c.text_key.in_(self._cipher.known)
         wanted = (
             select(users.c.user_id, users.c.text, users.c.text_key)
-            .where(users.c.text.is_not(None), users.c.text_key.is_distinct_from(self._cipher.newest))
+            .where(users.c.text.is_not(None), users.c.text_key.is_distinct_from(self._cipher.newest), is_known)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
@@ -92,6 +95,10 @@ class PostgresUsers:
                 stored = self._cipher.rotate(StoredText(text, key))
                 changed = update(users).where(users.c.user_id == user_id)
                 await connection.execute(changed.values(text=stored.text, text_key=stored.key))
+            if not rows:  # once a round
+                lost = select(func.count()).select_from(users).where(users.c.text.is_not(None), ~is_known)
+                if num_lost := (await connection.execute(lost)).scalar_one():
+                    log.warning("%d profile texts are under keys that are not among DUOSCENE_PROFILE_KEYS", num_lost)
             return len(rows)
 
 

@@ -140,6 +140,19 @@ async def test_without_the_key_nothing_is_lost_and_slates_go_on(
         assert user.text == WORDS
 
 
+async def test_a_text_under_a_lost_key_holds_up_nobody(
+    database_url: str, redis_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_site(database_url, redis_url, tmp_path, profile_keys=OLD) as site:
+        await site.services.catalogue.upsert_users([User("lost", WORDS)])
+    async with open_site(database_url, redis_url, tmp_path) as site:
+        await site.services.catalogue.upsert_users([User(f"u{n}", WORDS) for n in range(3)])
+    async with open_site(database_url, redis_url, tmp_path, profile_keys=NEW) as site:
+        assert await rotate(site) == 3
+        assert await keys(site) == {name_of(OLD), name_of(NEW)}
+        assert "1 profile texts are under keys" in caplog.text
+
+
 def test_a_text_that_looks_encrypted_is_a_text() -> None:
     cipher = TextCipher([OLD])
     stored = cipher.encrypt(WORDS)
