@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -36,13 +37,17 @@ class MergeStore(Protocol):
 
 
 class Merger:
-    def __init__(self, store: MergeStore, live: LiveState) -> None:
+    """settle: returns when no accepted event is on its way to the store, where it would stay the guest's; raises Unavailable."""
+
+    def __init__(self, store: MergeStore, live: LiveState, settle: Callable[[], Awaitable[None]]) -> None:
         self._store = store
         self._live = live
+        self._settle = settle
 
     async def merge(self, guest: Guest, user_id: str) -> Merged:
         """The next slate of the account knows it all. Raises Invalid("merge_into_itself"), Unavailable."""
         check_two(guest, user_id)
+        await self._settle()
         merged = await self._store.merge(guest, user_id)
         await self._live.forget(user_id=guest.user_id, session_id=guest.session_id)
         await self._live.forget(user_id=user_id)

@@ -122,7 +122,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 redis=await live_state.is_reachable(),
             )
 
-        merger = Merger(stores.merges, live_state)
+        merger = Merger(stores.merges, live_state, intake.settle)
         services = Services(
             settings=settings,
             catalogue=stores.catalogue,

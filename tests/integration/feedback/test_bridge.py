@@ -18,14 +18,17 @@ import redis
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.catalogue.item import User
 from app.embedded.redis import Redis, start_redis
 from app.errors import Invalid, Unavailable
 from app.feedback import durable
 from app.feedback.event import Event
 from app.feedback.intake import FeedbackIntake
+from app.feedback.merging import Guest, Merger
 from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.engine import create_engine
 from app.stores.postgres.events import PostgresEvents
+from app.stores.postgres.merging import PostgresMerges
 from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.tables import events, unapplied_groups
 from app.stores.redis import bridge, repair
@@ -221,6 +224,16 @@ async def test_taking_back_waits_for_the_database(site: Site) -> None:
     assert await site.ids() == ["b"]
 
 
+async def test_a_merge_waits_for_what_the_guest_did_meanwhile(site: Site) -> None:
+    await site.leave()
+    await site.intake.submit([click("a", user_id=None, session_id="s1")])
+    merger = Merger(PostgresMerges(site.engine), site.live, site.intake.settle)
+    merging = asyncio.create_task(merger.merge(Guest(session_id="s1"), "u1"))
+    await site.come_back()
+    assert (await merging).events == 1
+    assert await site.ids() == ["a"]
+
+
 async def test_a_value_that_no_database_holds_is_refused_at_once_and_never_blocks_the_others(site: Site) -> None:
     await site.leave()
     with pytest.raises(Invalid):
@@ -287,6 +300,23 @@ async def test_what_died_between_the_stores_is_found_and_brought_to_the_live_sta
             return (await connection.execute(select(unapplied_groups.c.group_id))).first() is None
 
     await until(is_settled)
+
+
+async def test_a_note_of_a_profile_goes_once_its_state_is_dropped(site: Site) -> None:
+    catalogue = PostgresCatalogue(site.engine)
+
+    async def notes() -> list[str]:
+        async with site.engine.connect() as connection:
+            return list((await connection.execute(select(unapplied_groups.c.group_id))).scalars())
+
+    await catalogue.upsert_users([User("u1")], group_id="g1")
+    assert await notes() == ["g1"]
+    site.intake.confirm("g1")
+
+    async def is_gone() -> bool:
+        return not await notes()
+
+    await until(is_gone)
 
 
 async def test_trends_follow_what_is_taken_back(site: Site) -> None:

@@ -99,7 +99,8 @@ async def test_the_next_slate_knows_it_and_a_retraction_still_works(engine: Asyn
     live = RedisLiveState(
         redis_url, events=store, catalogue=PostgresCatalogue(engine), revisions=PostgresRevisions(engine)
     )
-    intake, merger = FeedbackIntake(store, live), Merger(PostgresMerges(engine), live)
+    intake = FeedbackIntake(store, live)
+    merger = Merger(PostgresMerges(engine), live, intake.settle)
     await live.start()
     await intake.start()
     try:
