@@ -86,6 +86,14 @@ class Template:
 
     @classmethod
     async def start(cls, listener: socket.socket) -> Template:
+        """Raises BadSettings when the machine has no room for another process."""
+        try:
+            return await cls._start(listener)
+        except OSError as error:
+            raise BadSettings(f"an API process could not start ({error.strerror or error})") from error
+
+    @classmethod
+    async def _start(cls, listener: socket.socket) -> Template:
         ours, theirs = os.pipe()
         os.set_blocking(theirs, False)
         try:
@@ -94,6 +102,9 @@ class Template:
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, pass_fds=[listener.fileno(), theirs],
                 preexec_fn=ignore_signals,
             )  # fmt: skip
+        except OSError:
+            os.close(ours)
+            raise
         finally:
             os.close(theirs)
         return cls(process, ours)

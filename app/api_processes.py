@@ -4,7 +4,6 @@ replaced one by one on SIGHUP. A new one can serve before an old one is told to 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import socket
@@ -71,8 +70,17 @@ class ApiProcesses:
             log.error("API process %d ended (%s); another starts in %.0f s", process.pid, describe_exit(code), delay)
             await asyncio.sleep(delay)
             delay = min(delay * 2, MAX_DELAY_SECONDS)
-            with contextlib.suppress(BadSettings):  # it is tried again after the next delay
-                self._places[place] = await self._fork()
+            if process is not self._places[place]:
+                continue
+            try:
+                new = await self._fork()
+            except BadSettings as error:  # it is tried again after the next delay
+                log.error("%s", error)
+                continue
+            if process is self._places[place]:
+                self._places[place] = new
+            else:
+                await new.stop()
 
     async def _fork(self) -> ApiProcess:
         """Raises BadSettings."""
@@ -103,7 +111,11 @@ class ApiProcesses:
 
     async def _replace_all(self) -> bool:
         """One after the other, from a new template. False when a new one does not come to serve: then the rest goes on as it is."""
-        template = await self._start_template()
+        try:
+            template = await self._start_template()
+        except BadSettings as error:
+            log.error("%s", error)
+            return False
         try:
             for place in list(self._places):
                 new = await template.fork(when_ready=True)
