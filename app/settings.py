@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     event_types: dict[str, float] = Field(
         default_factory=dict, description='Further event types and their training weights, as JSON: {"bookmark": 1.5}'
     )
-    max_pending_events: int = Field(50_000, ge=1, description="Events waiting for their group commit before 503")
+    max_pending_events: int = Field(50_000, ge=1_000, description="Events waiting for their group commit before 503")
     max_bridged_events: int = Field(
         200_000, ge=0, description="Events kept in Redis while PostgreSQL is away before 503; 0: none"
     )

@@ -95,7 +95,11 @@ class DurableEvents:
         return Kept(new_ids, group_id)
 
     async def _keep_in_bridge(self, bridge: EventBridge, events: Sequence[Event]) -> Kept:
-        new_ids = await bridge.append(events)
+        try:
+            new_ids = await bridge.append(events)
+        except Unavailable as error:
+            self._is_bridged |= error.code == "backlog_full"  # what follows need not wait for the database again
+            raise
         if not self._is_bridged:
             log.warning("the database is away: events wait in Redis, on disk, until it is back")
         self._is_bridged = True

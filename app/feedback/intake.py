@@ -119,10 +119,11 @@ class FeedbackIntake:
         events = [event for submit in group for event in submit.events]
         try:
             kept = await self._durable.keep(events)
-        except Unavailable as error:
-            fail(group, error)
         except Exception as error:
-            if len(group) > 1:  # somebody's bad value must not fail the others
+            is_away = isinstance(error, Unavailable) and error.code != "backlog_full"
+            if (
+                len(group) > 1 and not is_away
+            ):  # somebody's bad value, or a group that is too large, must not fail the others
                 for submit in group:
                     await self._write([submit])
                 return

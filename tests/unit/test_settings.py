@@ -49,3 +49,9 @@ def test_an_option_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DUOSCENE_PORT", "9000")
     assert load_settings().port == 9000
     assert load_settings(port=9001).port == 9001
+
+
+def test_no_limit_of_waiting_events_is_smaller_than_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOSCENE_MAX_PENDING_EVENTS", "999")
+    with pytest.raises(BadSettings, match="DUOSCENE_MAX_PENDING_EVENTS"):
+        load_settings()

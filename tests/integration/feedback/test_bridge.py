@@ -202,6 +202,18 @@ async def test_more_than_may_wait_is_refused(database_url: str, redis_url: str) 
         assert await site.stored() == ["a", "b", "e"]
 
 
+async def test_a_group_larger_than_what_may_wait_is_refused_caller_by_caller(database_url: str, redis_url: str) -> None:
+    async with open_site(database_url, redis_url, max_events=3) as site:
+        await site.leave()
+        many = [click(f"m{n}") for n in range(5)]
+        given = ([click("a")], many, [click("b"), click("c")])
+        first, refused, last = await asyncio.gather(*map(site.intake.submit, given), return_exceptions=True)
+        assert isinstance(refused, Unavailable)
+        assert (first, refused.code, last) == ({"a"}, "backlog_full", {"b", "c"})
+        await site.come_back()
+        assert await site.stored() == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(("name", "value"), [("appendfsync", "everysec"), ("appendonly", "no")])
 async def test_a_redis_that_promises_nothing_is_not_used(
     database_url: str, own_redis: Redis, name: str, value: str
