@@ -32,7 +32,7 @@ def import_path(
     """Read and clean. Raises BadData."""
     raw = read_raw(path, format, mapping, progress)
     found = [
-        Finding(cells.table, f"{cells.column} unreadable", cells.count, "set to nothing", cells.example)
+        Finding(cells.table, f"{cells.column} unreadable", cells.count, cells.done, cells.example)
         for cells in raw.unreadable
     ]
     found += [Finding(rows.table, rows.rule, rows.count, "left out by the reader") for rows in raw.skipped]

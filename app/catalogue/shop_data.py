@@ -69,6 +69,7 @@ class ShopData:
 
     Events stand in time order (file order inside equal times); `occurred_at` may be null only before import (see
     `cleaning`). `category` and `tags` are never null (empty list), `attributes` and `context` are JSON objects or null.
+    `personalize` and `train` are null where nothing is said: a stored user's stay as they are then, a new one consents.
     """
 
     items: pl.DataFrame

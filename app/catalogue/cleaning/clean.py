@@ -73,7 +73,7 @@ def _clean_users(ledger: Ledger, users: pl.DataFrame, now: datetime) -> pl.DataF
     users = mend_texts(ledger, "users", users, ["text", "gender", "occupation", "country", "locale"])
     users = _mend_created_at(ledger, "users", users, now)
     users = mend_json(ledger, "users", users, "attributes")
-    return mend_lists(users, ["tags"]).with_columns(pl.col("personalize", "train").fill_null(True))
+    return mend_lists(users, ["tags"])
 
 
 def _mend_created_at(ledger: Ledger, table: str, frame: pl.DataFrame, now: datetime) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """A frame with a file's own types and columns to one of the three inner schemas.
 
 Columns the schema does not know become one JSON object per row (`attributes`, `context`). Cells that do not fit become
-null and are reported; a column where no cell at all fits is taken for a wrong column and refused.
+null, consent among them false, and are reported; a column where no cell at all fits is taken for a wrong column and refused.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ class _Table:
     required: tuple[str, ...]
     aliases: Mapping[str, str] = field(default_factory=dict)  # name in files -> inner name
     defaults: Mapping[str, bool] = field(default_factory=dict)  # where the file has no such column
+    consents: tuple[str, ...] = ()  # an answer that cannot be read is a no
 
 
 _TABLES = {
     "items": _Table("items", ITEM_SCHEMA, "attributes", ("item_id",), defaults={"available": True}),
-    "users": _Table("users", USER_SCHEMA, "attributes", ("user_id",), defaults={"personalize": True, "train": True}),
+    "users": _Table("users", USER_SCHEMA, "attributes", ("user_id",), consents=("personalize", "train")),
     "events": _Table(
         "events", EVENT_SCHEMA, "context", ("item_id", "type"), aliases={"event": "type", "timestamp": "occurred_at"}
     ),
@@ -65,7 +66,10 @@ def conform(frame: pl.DataFrame, table: str, file: str) -> tuple[pl.DataFrame, l
         else:
             series = _cast(frame[name], dtype, file)
             there = given.get(name, name)
-            unreadable += _compare(frame[name].rename(there), series, wanted.name, file)
+            done = "taken for a no" if name in wanted.consents else "set to nothing"
+            unreadable += _compare(frame[name].rename(there), series, wanted.name, file, done)
+            if name in wanted.consents:
+                series = series.set(frame[name].is_not_null() & series.is_null(), False)
             columns.append(series)
     conformed = pl.DataFrame(columns, schema=wanted.schema)
     if table == "events":
@@ -152,7 +156,7 @@ def _split(text: str | None, column: str) -> list[str]:
     return [part.strip() for part in text.split(separator) if part.strip()]
 
 
-def _compare(before: pl.Series, after: pl.Series, table: str, file: str) -> list[Unreadable]:
+def _compare(before: pl.Series, after: pl.Series, table: str, file: str, done: str) -> list[Unreadable]:
     if before.dtype == after.dtype or isinstance(after.dtype, pl.List):
         return []
     lost = before.is_not_null() & after.is_null()
@@ -163,7 +167,7 @@ def _compare(before: pl.Series, after: pl.Series, table: str, file: str) -> list
     if count == before.len() - before.null_count() and count > 1:
         kind = "time" if after.dtype == TIME else "yes or no" if after.dtype == pl.Boolean else "number"
         raise BadData(f"{file}: column {before.name}: none of its {count} values is a {kind}, e.g. {example!r}")
-    return [Unreadable(table, before.name, count, example)]
+    return [Unreadable(table, before.name, count, example, done)]
 
 
 def _bag(frame: pl.DataFrame, name: str, extra: Sequence[str]) -> pl.Series:

@@ -9,12 +9,13 @@ from app.catalogue.shop_data import ShopData
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Cells of one column that hold no number, time or whatever the column needs. They became null."""
+    """Cells of one column that hold no number, time or whatever the column needs. done: what they became."""
 
     table: str  # items, users, events
     column: str
     count: int
     example: str
+    done: str = "set to nothing"
 
 
 @dataclass(frozen=True, slots=True)

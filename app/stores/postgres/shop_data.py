@@ -44,21 +44,29 @@ def write_entities(table: str, key: str, fields: Iterable[str], extra: dict[str,
     """Insert or replace from `given`; the last of repeated keys wins, `created_at` of a described row stays.
 
     A row that says nothing but its id (readers make such rows for ids met in events alone) never replaces a described one:
-    importing a file of events takes away no title and no consent. extra: column -> value, besides the fields taken over.
+    importing a file of events takes away no title. Consent changes only where the row speaks of it: excluded holds the
+    default of a new row by then, so what was given is looked up. extra: column -> value, besides the fields taken over.
     """
     values = {name: GAPS.get(name, f'"{name}"') for name in fields} | extra
-    replaced = [f'"{name}" = excluded."{name}"' for name in values if name not in (key, "created_at")]
-    bare = [f'excluded."{name}" = {BARE[name]}' if name in BARE else f'excluded."{name}" IS NULL'
-            for name in fields if name not in (key, "created_at")]  # fmt: skip
+    written = {name: f'excluded."{name}"' for name in values if name not in (key, "created_at")}
+    for name in written.keys() & CONSENT:
+        silent = f'excluded.{key} IN (SELECT {key} FROM last WHERE "{name}" IS NULL)'  # noqa: S608 - names of our own
+        written[name] = f'CASE WHEN {silent} THEN {table}."{name}" ELSE excluded."{name}" END'
+    replaced = [f'"{name}" = {value}' for name, value in written.items()]
+    bare = [f'{written[name]} = {table}."{name}"' if name in CONSENT
+            else f'excluded."{name}" = {BARE[name]}' if name in BARE else f'excluded."{name}" IS NULL'
+            for name in fields if name in written]  # fmt: skip
     return f"""
-        {before} INSERT INTO {table} ({", ".join(f'"{name}"' for name in values)})
-        SELECT DISTINCT ON ({key}) {", ".join(values.values())} FROM given ORDER BY {key}, place DESC
+        WITH last AS (SELECT DISTINCT ON ({key}) * FROM given ORDER BY {key}, place DESC){before}
+        INSERT INTO {table} ({", ".join(f'"{name}"' for name in values)})
+        SELECT {", ".join(values.values())} FROM last ORDER BY {key}
         ON CONFLICT ({key}) DO UPDATE SET {", ".join(replaced)},
             created_at = CASE WHEN {table}.described THEN {table}.created_at ELSE excluded.created_at END
         WHERE NOT ({table}.described AND {" AND ".join(bare)})
     """  # noqa: S608 - names of our own
 
 
+CONSENT = {"personalize", "train"}
 GAPS = {
     "category": "ARRAY(SELECT jsonb_array_elements_text(category))", "tags": "ARRAY(SELECT jsonb_array_elements_text(tags))",
     "attributes": "coalesce(attributes, '{}')", "available": "coalesce(available, true)",
@@ -66,12 +74,12 @@ GAPS = {
     "created_at": "coalesce(created_at, now())",
 }  # fmt: skip
 BARE = {
-    "category": "'{}'", "tags": "'{}'", "attributes": "'{}'", "available": "true", "personalize": "true", "train": "true",
+    "category": "'{}'", "tags": "'{}'", "attributes": "'{}'", "available": "true",
 }  # fmt: skip
 DESCRIBED = {"described": "true", "updated_at": "now()"}
 WRITE_ITEMS = write_entities(
     "items", "item_id", ITEM_SCHEMA, DESCRIBED | {"revision": "(SELECT value FROM next)"},
-    before="WITH next AS (UPDATE revisions SET value = value + 1 WHERE name = 'catalogue' RETURNING value)",
+    before=", next AS (UPDATE revisions SET value = value + 1 WHERE name = 'catalogue' RETURNING value)",
 )  # fmt: skip
 STORED_USER = pl.Schema({**USER_SCHEMA, "text_key": pl.String()})
 WRITE_USERS = write_entities("users", "user_id", USER_SCHEMA, DESCRIBED | {"text_key": "text_key"})

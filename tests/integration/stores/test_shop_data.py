@@ -232,7 +232,7 @@ async def test_rows_of_an_id_alone_leave_descriptions_and_consent(store: Postgre
     await store.load(shop, no_progress)
     before = await store.read()
     bare_item = {"category": [], "tags": [], "available": True}
-    bare_user = {"tags": [], "personalize": True, "train": True}
+    bare_user: dict[str, Any] = {"tags": []}
     ids_alone = ShopData(
         frame([{"item_id": name} | bare_item for name in [*shop.items["item_id"], "new"]], ITEM_SCHEMA),
         frame([{"user_id": name} | bare_user for name in shop.users["user_id"]], USER_SCHEMA),
@@ -243,3 +243,22 @@ async def test_rows_of_an_id_alone_leave_descriptions_and_consent(store: Postgre
     assert after.items.filter(pl.col("item_id") != "new").to_dicts() == before.items.to_dicts()
     assert after.users.to_dicts() == before.users.to_dicts()
     assert await store.counts() == {"items": 17, "users": 16, "events": 16}
+
+
+async def test_a_load_changes_consent_only_where_it_speaks_of_it(store: PostgresShopData) -> None:
+    def users(**consent: bool | None) -> ShopData:
+        rows = [{"user_id": name, "text": "t", "tags": []} | consent for name in ("refused", "new")]
+        return ShopData(frame([], ITEM_SCHEMA), frame(rows, USER_SCHEMA), frame([], EVENT_SCHEMA))
+
+    async def stored() -> list[tuple[Any, ...]]:
+        return (await store.read()).users.select("user_id", "text", "personalize", "train").rows()
+
+    refusal = users(personalize=False, train=False)
+    await store.load(dataclasses.replace(refusal, users=refusal.users.head(1)), no_progress)
+    await store.load(users(), no_progress)
+    assert await stored() == [("new", "t", True, True), ("refused", "t", False, False)]
+    await store.load(users(train=True), no_progress)
+    assert await stored() == [("new", "t", True, True), ("refused", "t", False, True)]
+    twice = pl.concat([refusal.users, users(train=True).users])
+    await store.load(dataclasses.replace(refusal, users=twice), no_progress)
+    assert await stored() == [("new", "t", True, True), ("refused", "t", False, True)]

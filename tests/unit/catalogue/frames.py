@@ -9,7 +9,7 @@ import polars as pl
 from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, USER_SCHEMA, ShopData
 
 ITEM: dict[str, Any] = {"category": [], "tags": [], "available": True}
-USER: dict[str, Any] = {"tags": [], "personalize": True, "train": True}
+USER: dict[str, Any] = {"tags": []}
 EVENT: dict[str, Any] = {"type": "click", "item_id": "i1", "user_id": "u1"}
 
 

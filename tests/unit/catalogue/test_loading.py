@@ -22,6 +22,17 @@ def test_import_reads_cleans_and_reports_both(tmp_path: Path) -> None:
     assert stages[-1] == ("cleaning", 1.0)
 
 
+def test_consent_that_cannot_be_read_is_a_no_and_none_is_made_up(tmp_path: Path) -> None:
+    answers = ["yes", "no", "maybe", "nein", ""]
+    (tmp_path / "users.csv").write_text("user_id,train\n" + "".join(f"u{n},{a}\n" for n, a in enumerate(answers)))
+    (tmp_path / "items.csv").write_text("item_id\na\n")
+    cleaned = import_path(tmp_path, now=NOW)
+    assert cleaned.data.users["train"].to_list() == [True, False, False, False, None]
+    assert cleaned.data.users["personalize"].to_list() == [None] * 5
+    (found,) = cleaned.report.findings
+    assert (found.rule, found.count, found.done, found.example) == ("train unreadable", 2, "taken for a no", "maybe")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "format"),
     [
