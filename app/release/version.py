@@ -46,6 +46,9 @@ class VersionStore(Protocol):
 
     async def live(self) -> ModelVersion | None: ...
 
+    async def earlier(self) -> ModelVersion | None:
+        """The one that `rollback` goes back to."""
+
     async def activate(self, version: str, *, force: bool = False) -> ModelVersion:
         """NotFound("model_not_found"); Conflict("gate_rejected") without force. Activating the live one changes nothing."""
 

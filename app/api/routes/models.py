@@ -36,7 +36,7 @@ async def list_models(request: Request, page: Page) -> Response:
     "/rollback",
     **operation(
         "rollback_model", "Go back to the version before", scope="admin", returns=ModelView, has_input=False,
-        errors={409: ("no_earlier_version",), **STORE_ERRORS},
+        errors={409: ("no_earlier_version", "artifact_broken"), **STORE_ERRORS},
     ),
 )  # fmt: skip
 async def rollback_model(request: Request) -> Response:

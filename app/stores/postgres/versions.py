@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, ScalarSelect, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.errors import Conflict, NotFound
@@ -15,7 +15,9 @@ from app.stores.postgres.tables import activations, model_versions
 
 NAMES = tuple(model_versions.c.keys())
 STANDING = activations.c.rolled_back_at.is_(None)
-LIVE = select(activations.c.version).where(STANDING).order_by(activations.c.seq.desc()).limit(1).scalar_subquery()
+STANDING_VERSIONS = select(activations.c.version).where(STANDING).order_by(activations.c.seq.desc()).limit(1)
+LIVE = STANDING_VERSIONS.scalar_subquery()
+EARLIER = STANDING_VERSIONS.offset(1).scalar_subquery()
 LAST_ACTIVATED = (
     select(func.max(activations.c.activated_at))
     .where(activations.c.version == model_versions.c.version)
@@ -59,8 +61,11 @@ class PostgresVersions:
 
     async def live(self) -> ModelVersion | None:
         async with begin(self._engine) as connection:
-            row = (await connection.execute(WHOLE.where(model_versions.c.version == LIVE))).one_or_none()
-            return None if row is None else to_version(row)
+            return await read_version(connection, LIVE)
+
+    async def earlier(self) -> ModelVersion | None:
+        async with begin(self._engine) as connection:
+            return await read_version(connection, EARLIER)
 
     async def activate(self, version: str, *, force: bool = False) -> ModelVersion:
         async with begin(self._engine) as connection:
@@ -93,7 +98,7 @@ class PostgresVersions:
             return await expect_version(connection, back_to.version)
 
 
-async def read_version(connection: AsyncConnection, version: str) -> ModelVersion | None:
+async def read_version(connection: AsyncConnection, version: str | ScalarSelect[str]) -> ModelVersion | None:
     row = (await connection.execute(WHOLE.where(model_versions.c.version == version))).one_or_none()
     return None if row is None else to_version(row)
 

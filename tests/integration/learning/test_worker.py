@@ -293,6 +293,26 @@ async def test_a_version_whose_files_are_not_whole_never_goes_live(
     assert live.version == "v1"
 
 
+async def test_a_rollback_to_a_version_whose_files_are_not_whole_changes_nothing(
+    engine: AsyncEngine, tmp_path: Path
+) -> None:
+    artifacts = LocalArtifacts(tmp_path)
+    versions = CheckedVersions(PostgresVersions(engine), check_of(artifacts))
+    for name in ("v1", "v2", "v3"):
+        artifacts.place(name).mkdir()
+        make_manifest(name).write(artifacts.place(name))
+        await versions.add(make_version(name))
+        await versions.activate(name)
+    shutil.rmtree(artifacts.place("v1"))
+    assert (await versions.rollback()).version == "v2"
+    with pytest.raises(Conflict) as caught:
+        await versions.rollback()
+    assert caught.value.code == "artifact_broken"
+    live = await versions.live()
+    assert live is not None
+    assert live.version == "v2"
+
+
 def make_manifest(version: str) -> Manifest:
     return Manifest(version, "2026-01-31T12:00:00Z", "full", 1, "k", "e", 2, "1", {}, ("",), {}, {}, {})
 
