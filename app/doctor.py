@@ -9,6 +9,7 @@ import asyncio
 import re
 import shutil
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from rich.markup import escape
 from rich.table import Table
@@ -24,6 +25,7 @@ from app.wiring.stores import Stores, open_stores
 
 MIN_FREE_BYTES = 2 << 30
 BELIEVE_SECONDS = 15.0
+HIDDEN = "***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +145,22 @@ def list_settings(settings: Settings) -> None:
     table = Table("variable", "value", "default", "meaning")
     for name, field in type(settings).model_fields.items():
         default = "" if field.default_factory or field.default is None else str(field.default)
-        value = "" if (set_to := getattr(settings, name)) is None else hide_password(str(set_to))
+        value = "" if (set_to := getattr(settings, name)) is None else str(set_to)
+        value = hide_password(value) if name.endswith("_url") else value
         table.add_row(PREFIX + name.upper(), escape(value), escape(default), escape(field.description or ""))
     console.print(table)
 
 
-def hide_password(value: str) -> str:
-    """postgresql://user:word@host -> postgresql://user:***@host"""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", value)
+def hide_password(url: str) -> str:
+    """Also of the query; all of it where a password could stand anywhere, because it is not written as urls are."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for what is no number
+    except ValueError:
+        return HIDDEN
+    if "@" in parts.path + parts.query + parts.fragment or (not parts.netloc and "=" in url):
+        return HIDDEN
+    login, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    query = re.sub(r"(?i)(\w*(?:password|secret|token|key)\w*=)[^&]*", rf"\1{HIDDEN}", parts.query)
+    return parts._replace(netloc=f"{user}{colon}{HIDDEN if colon else ''}{at}{host}", query=query).geturl()
