@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, FiniteFloat, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
@@ -17,9 +17,9 @@ PREFIX = "DUOSCENE_"
 
 
 class Settings(BaseSettings):
-    """Every field is the variable DUOSCENE_<FIELD IN CAPITALS>; its description is the README's table."""
+    """Every field is the variable DUOSCENE_<FIELD IN CAPITALS>; its description is the README's table. An empty one is not set."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     data_dir: Path = Field(Path("data"), description="Embedded stores, artifacts, checkpoints, import rejects")
     database_url: str | None = Field(None, description="postgresql://…; empty: an embedded PostgreSQL is started")
@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level logged")
     log_format: Literal["json", "console"] = Field("console", description="One JSON object a line, or lines for people")
-    event_types: dict[str, float] = Field(
+    event_types: dict[str, FiniteFloat] = Field(
         default_factory=dict, description='Further event types and their training weights, as JSON: {"bookmark": 1.5}'
     )
     max_pending_events: int = Field(50_000, ge=1_000, description="Events waiting for their group commit before 503")

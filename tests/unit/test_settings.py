@@ -54,4 +54,19 @@ def test_an_option_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch)
 def test_no_limit_of_waiting_events_is_smaller_than_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUOSCENE_MAX_PENDING_EVENTS", "999")
     with pytest.raises(BadSettings, match="DUOSCENE_MAX_PENDING_EVENTS"):
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose sets `${NAME:-}` to nothing."""
+    unset = load_settings()
+    for name in Settings.model_fields:
+        monkeypatch.setenv(PREFIX + name.upper(), "")
+    assert load_settings() == unset
+    assert load_settings(port=9001).port == 9001
+
+
+@pytest.mark.parametrize("weight", ["NaN", "Infinity"])
+def test_a_weight_of_an_event_type_is_finite(monkeypatch: pytest.MonkeyPatch, weight: str) -> None:
+    monkeypatch.setenv("DUOSCENE_EVENT_TYPES", f'{{"bookmark": {weight}}}')
+    with pytest.raises(BadSettings, match="DUOSCENE_EVENT_TYPES does not fit"):
         load_settings()
