@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import orjson
 import polars as pl
 
 from app.catalogue.cleaning.ledger import Ledger
 
 MAX_ID_LENGTH = 256
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # after an even number of backslashes it is these six characters
 
 
 def bad_id(column: str) -> pl.Expr:
@@ -54,7 +57,7 @@ def mend_json(ledger: Ledger, table: str, frame: pl.DataFrame, column: str) -> p
 
 def _is_storable_object(text: str) -> bool:
     try:
-        return isinstance(orjson.loads(text), dict) and "\\u0000" not in text
+        return isinstance(orjson.loads(text), dict) and not NUL.search(text)
     except orjson.JSONDecodeError:
         return False
 

@@ -104,8 +104,9 @@ def _mend_event_cells(ledger: Ledger, events: pl.DataFrame) -> pl.DataFrame:
     events = ledger.mend("events", events, "event_id", bad_id("event_id"), "event_id unusable", "a new one is made")
     for column in ("session_id", "scenario", "recommendation_id", "order_id"):
         events = ledger.mend("events", events, column, bad_id(column), f"{column} too long or with control characters")
-    blank = ["event_id", "user_id", "session_id", "scenario", "recommendation_id", "currency", "order_id"]
+    blank = ["event_id", "user_id", "session_id", "scenario", "recommendation_id", "order_id"]
     events = events.with_columns(pl.col(blank).replace("", None))
+    events = mend_texts(ledger, "events", events, ["currency"])
     events = ledger.mend("events", events, "value", impossible_number("value"), "value infinite or not a number")
     goes_back = pl.col("type") == "return"
     impossible = impossible_number("quantity") | ((pl.col("quantity") <= 0) & ~goes_back)

@@ -76,6 +76,17 @@ def test_what_the_database_cannot_hold_is_taken_out() -> None:
     assert (first["title"], first["brand"], first["attributes"], first["tags"]) == ("nul", None, None, ["x"])
     assert (second["attributes"], second["created_at"]) == (None, None)
     assert findings(cleaned)["attributes is no JSON object"] == 2
+    (event,) = clean_events({"currency": "E\x00UR"}).data.events.to_dicts()
+    assert event["currency"] == "EUR"
+
+
+@pytest.mark.parametrize(
+    "nul", [r'{"k": "\u0000"}', r'{"a\u0000": 1}', r'{"k": [{"l": "\\\u0000"}]}', r'{"k": "\u0000", "k": 1}']
+)
+def test_an_escaped_backslash_before_u0000_is_no_nul(nul: str) -> None:
+    literal = json.dumps({"k": r"\u0000", r"\u0000": [r"\\u0000"]})
+    cleaned = clean_items({"item_id": "a", "attributes": literal}, {"item_id": "b", "attributes": nul})
+    assert cleaned.data.items["attributes"].to_list() == [literal, None]
 
 
 def test_ages_beyond_life_become_unknown() -> None:
