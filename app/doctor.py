@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.console import console
-from app.errors import BadArtifact, DuosceneError
+from app.errors import BadArtifact, BadSettings, DuosceneError, Unavailable
 from app.retrieval.snapshot import Snapshot
 from app.settings import PREFIX, Settings
 from app.wiring.encoding import artifacts_of
@@ -130,6 +130,8 @@ async def check_model(stores: Stores, settings: Settings) -> Finding:
         snapshot = await asyncio.to_thread(Snapshot.load, directory)
     except BadArtifact as error:
         return Finding("model", error.detail, "roll back or train again: duoscene train", True)
+    except (BadSettings, Unavailable) as error:
+        return Finding("artifact store", error.detail, f"check {PREFIX}ARTIFACT_URL", True)
     return Finding("model", f"{live.version}, {len(snapshot.item_ids):,} items, index and checksums are sound")
 
 

@@ -20,10 +20,11 @@ MANIFEST = "manifest.json"  # written last, so that what has one is complete
 def open_artifacts(url: str, cache_dir: Path) -> LocalArtifacts | RemoteArtifacts:
     """url: a path, file://… or any url that fsspec knows. cache_dir: where remote versions are kept once fetched.
 
-    Raises BadSettings for a url that fsspec cannot use.
+    Raises BadSettings for a url that fsspec cannot use, Unavailable where a filesystem connects at once and nobody answers.
     """
     try:
-        filesystem, path = fsspec.core.url_to_fs(url)
+        with store_errors():
+            filesystem, path = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise BadSettings(f"DUOSCENE_ARTIFACT_URL cannot be used: {error}") from error
     if isinstance(filesystem, LocalFileSystem):

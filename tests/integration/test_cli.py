@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -18,7 +19,11 @@ from typer.testing import CliRunner
 from app import commands
 from app.cli import app
 from app.embedded.redis import start_redis
+from app.release.version import ModelVersion
 from app.settings import Settings
+from app.stores.postgres.engine import create_engine
+from app.stores.postgres.versions import PostgresVersions
+from app.types import utc_now
 
 
 @pytest.fixture
@@ -132,6 +137,23 @@ def test_doctor_names_a_database_that_does_not_answer(run: Run, monkeypatch: pyt
     said = run("doctor", code=1)
     assert "cannot be reached" in said
     assert "check DUOSCENE_DATABASE_URL" in said
+
+
+def test_doctor_names_an_artifact_store_that_does_not_answer(
+    run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def make_live() -> None:
+        engine = create_engine(database_url)
+        versions = PostgresVersions(engine)
+        await versions.add(ModelVersion("v1", utc_now(), "full"))
+        await versions.activate("v1")
+        await engine.dispose()
+
+    asyncio.run(make_live())
+    monkeypatch.setenv("DUOSCENE_ARTIFACT_URL", "ftp://127.0.0.1:1/models")
+    said = run("doctor", code=1)
+    assert "check DUOSCENE_ARTIFACT_URL" in said
+    assert "PostgreSQL and Redis" not in said
 
 
 def test_doctor_lists_every_setting_without_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

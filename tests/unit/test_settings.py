@@ -54,6 +54,7 @@ def test_an_option_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch)
 def test_no_limit_of_waiting_events_is_smaller_than_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUOSCENE_MAX_PENDING_EVENTS", "999")
     with pytest.raises(BadSettings, match="DUOSCENE_MAX_PENDING_EVENTS"):
+        load_settings()
 
 
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
