@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ import orjson
 from rich.markup import escape
 
 from app.console import console, counts_table
-from app.errors import BadArtifact, BadData, Conflict
+from app.errors import BadArtifact, BadData, Conflict, writing
 from app.retrieval.manifest import Manifest, sha256
 from app.settings import Settings
+from app.stores.artifacts import copy_files
 from app.stores.postgres.backup import TableFile, check_alone, dump_tables, file_of, load_tables, rows_in
 from app.stores.postgres.migrate import current_revision, is_known, migrate
 from app.types import utc_now
@@ -33,14 +33,16 @@ FORMAT = 1
 
 
 def make_backup(settings: Settings, directory: Path) -> None:
-    """The service may run meanwhile. Raises Conflict for a folder that is not empty, BadArtifact when the live model's files
-    are not whole."""
-    if directory.exists() and any(directory.iterdir()):
-        raise Conflict(f"{directory} is not empty; choose another folder", code="not_empty")
-    (directory / "tables").mkdir(parents=True, exist_ok=True)
+    """The service may run meanwhile. Raises Conflict for a folder that is not empty, Unwritable, BadArtifact when the live
+    model's files are not whole."""
+    with writing(directory):
+        if directory.exists() and any(directory.iterdir()):
+            raise Conflict(f"{directory} is not empty; choose another folder", code="not_empty")
+        (directory / "tables").mkdir(parents=True, exist_ok=True)
     with use_servers(settings) as servers:
         revision, tables, versions = asyncio.run(_dump(servers.settings, directory / "tables"))
-    copied = _copy_models(settings, directory / "models", versions)
+    with writing(directory):
+        copied = _copy_models(settings, directory / "models", versions)
     document = {
         "format": FORMAT,
         "created_at": utc_now().isoformat(),
@@ -48,7 +50,8 @@ def make_backup(settings: Settings, directory: Path) -> None:
         "tables": [dataclasses.asdict(table) | {"sha256": sha256(file_of(directory / "tables", table.table))} for table in tables],
         "models": copied,
     }  # fmt: skip
-    (directory / MANIFEST).write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    with writing(directory):
+        (directory / MANIFEST).write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
     console.print(counts_table(f"Backed up to {directory}", {table.table: table.rows for table in tables}))
     console.print(f"{len(copied)} model versions of {len(versions)}")
 
@@ -71,7 +74,8 @@ def _copy_models(settings: Settings, directory: Path, versions: list[str]) -> li
                 raise
             console.print(f"[yellow]left out:[/] {escape(error.detail)}")
             continue
-        shutil.copytree(source, directory / version)
+        (directory / version).mkdir(parents=True)
+        copy_files(source, directory / version)
         copied.append(version)
     return copied
 

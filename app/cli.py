@@ -5,6 +5,7 @@ A mistake of the caller or of the surroundings is one line on stderr and exit co
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,12 +21,23 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 
+OF_THE_DISK = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+}  # fmt: skip
+
+
 class OneLineErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except DuosceneError as error:
             show_error(error.detail)
+            raise typer.Exit(2) from error
+        except OSError as error:
+            if error.errno not in OF_THE_DISK:
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            show_error(f"{place}{error.strerror}; check rights and free room, or name another place")
             raise typer.Exit(2) from error
 
 

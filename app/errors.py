@@ -8,6 +8,7 @@
     ├── Unavailable         503  store_unavailable, backlog_full, no_model   (has retry_after_seconds)
     ├── BadSettings              at start only
     ├── BadData                  import: a file cannot be read at all
+    ├── Unwritable               a file or folder to write cannot be written
     ├── BadArtifact              a model directory is incomplete, altered or of another format
     └── Cancelled                long work was told to stop
 
@@ -17,7 +18,9 @@ to `Unavailable` are shown to callers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from app.types import Json
 
@@ -76,9 +79,26 @@ class BadData(DuosceneError):
     code = "bad_data"
 
 
+class Unwritable(DuosceneError):
+    code = "unwritable"
+
+
 class BadArtifact(DuosceneError):
     code = "bad_artifact"
 
 
 class Cancelled(DuosceneError):
     code = "cancelled"
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises Unwritable for what the disk does not take; a lost connection is another matter."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ConnectionError | TimeoutError):
+            raise
+        raise Unwritable(
+            f"{path} cannot be written: {error.strerror or error}; check rights and free room, or name another place"
+        ) from error

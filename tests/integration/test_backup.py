@@ -11,11 +11,12 @@ import pytest
 from sqlalchemy import text
 
 from app.backup import make_backup, restore_backup
-from app.errors import BadData, Conflict
+from app.errors import BadData, Conflict, Unwritable
 from app.feedback.event import Event
 from app.release.version import ModelVersion
 from app.retrieval.manifest import Manifest
 from app.settings import Settings
+from app.stores.postgres.backup import dump_tables
 from app.stores.postgres.engine import create_engine
 from app.stores.postgres.migrate import migrate
 from app.types import utc_now
@@ -106,6 +107,17 @@ def test_a_round_trip_gives_the_same_service(
         assert with_stores(other, rows) == before
     finally:
         run_sql(servers.database_url, 'DROP DATABASE "restored" WITH (FORCE)')
+
+
+def test_a_full_disk_is_not_taken_for_a_database_that_is_away(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "items.copy.gz").symlink_to("/dev/full")
+    with_stores(settings, fill)
+
+    async def dump(stores: Stores) -> None:
+        with pytest.raises(Unwritable, match=r"items\.copy\.gz cannot be written: No space left on device"):
+            await dump_tables(stores.engine, tmp_path)
+
+    with_stores(settings, dump)
 
 
 def test_what_is_not_whole_is_refused(settings: Settings, tmp_path: Path) -> None:

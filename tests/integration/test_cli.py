@@ -73,6 +73,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(run: Run, monkeypatch: pytest.Mon
     assert run("keys", "list", code=2) == "error: unknown setting DUOSCENE_PORTT; did you mean DUOSCENE_PORT?\n"
 
 
+def test_a_place_that_cannot_be_written_is_one_line(
+    run: Run, small_shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    place = str(tmp_path / "file" / "there")
+    advice = "Not a directory; check rights and free room, or name another place\n"
+    for command in ("export", "backup"):
+        assert run(command, place, code=2) == f"error: {place} cannot be written: {advice}"
+    monkeypatch.setenv("DUOSCENE_DATA_DIR", place)
+    assert run("import", str(small_shop), code=2).endswith(f"error: {place}/rejects: {advice}")
+
+
 def test_a_key_is_shown_once_listed_and_revoked(run: Run) -> None:
     created = run("keys", "create", "--scopes", "recommend, feedback", "--name", "shop front")
     key_id, secret = re.search(r"id +(\S+)", created)[1], re.search(r"key +(dsk_\S+)", created)[1]  # type: ignore[index]

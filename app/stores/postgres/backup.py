@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.errors import Conflict
+from app.errors import Conflict, writing
 from app.stores.postgres.copy import COPY_SECONDS, begin_copy
 from app.stores.postgres.engine import begin
 from app.stores.postgres.tables import metadata
@@ -53,7 +53,8 @@ async def dump_tables(engine: AsyncEngine, directory: Path) -> tuple[str, list[T
             if table.name in LEFT_OUT:
                 continue
             columns = tuple(table.columns.keys())
-            with gzip.open(file_of(directory, table.name), "wb", compresslevel=LEVEL) as output:
+            path = file_of(directory, table.name)
+            with writing(path), gzip.open(path, "wb", compresslevel=LEVEL) as output:
                 done = await driver.copy_from_table(
                     table.name, columns=columns, output=cast(BinaryIO, output), timeout=COPY_SECONDS
                 )

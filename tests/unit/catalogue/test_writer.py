@@ -15,7 +15,7 @@ from app.catalogue.loading import read_shop_data
 from app.catalogue.sample_shop import generate_sample_shop
 from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, TIME, USER_SCHEMA, ShopData
 from app.catalogue.writer import write_shop_data
-from app.errors import Conflict
+from app.errors import Conflict, Unwritable
 from tests.unit.catalogue.frames import shop
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -68,6 +68,18 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="is not an empty folder"):
         write_shop_data(shop(), tmp_path)
     assert (tmp_path / "items.csv").read_text() == "mine"
+
+
+def test_the_folder_one_stands_in_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_shop_data(shop(), Path())
+    assert {path.name for path in Path().iterdir()} == {"items.parquet", "users.parquet", "events.parquet"}
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(Unwritable, match="file/export cannot be written: Not a directory; check rights"):
+        write_shop_data(shop(), tmp_path / "file" / "export")
 
 
 def test_nothing_half_written_is_left(tmp_path: Path) -> None:
