@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 OF_THE_DISK = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
 }  # fmt: skip
+IGNORED = {  # study of `evaluate` -> the options that do nothing there
+    "--compare-scenarios": ("leave_scenario_out", "ablate", "models", "tuning_seconds", "html", "dump"),
+    "--leave-scenario-out": ("ablate", "models", "tuning_seconds", "html", "dump"),
+    "--ablate fusion": ("models", "seeds", "tuning_seconds", "dump"),
+    "--ablate with parts of the towers": ("models", "seeds", "tuning_seconds", "dump", "max_users"),
+}
 
 
 class OneLineErrors(TyperGroup):
@@ -153,6 +159,7 @@ def train(
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     data: Annotated[Path, typer.Option(help="A data folder, or 'sample': the sample shop")],
     protocol: Annotated[Literal["temporal", "loo"], typer.Option(help="time split, or leave the last one out")],
     events: Annotated[str, typer.Option(help="Types to keep, e.g. purchase,click; all if not given")] = "",
@@ -193,6 +200,15 @@ def evaluate(
     dump: Annotated[Path | None, typer.Option(help="Write the top 20 of every user here (parquet)")] = None,
 ) -> None:
     """Train on a split's past, rank the whole catalogue, print the figures beside the peers'. Needs no database."""
+    parts = names_in(ablate)
+    refuse_ignored(
+        context,
+        "--compare-scenarios" if compare_scenarios
+        else "--leave-scenario-out" if leave_scenario_out
+        else "" if not parts
+        else "--ablate fusion" if parts == ("fusion",)
+        else "--ablate with parts of the towers",
+    )  # fmt: skip
     settings = settings_with(dp_epsilon=dp_epsilon)
     limit_threads(settings.num_threads, default=all_cores())
     from app.evaluating import run_ablation, run_evaluation
@@ -211,7 +227,7 @@ def evaluate(
         tuning_seconds=tuning_seconds,
         training=TrainingConfig(epochs=epochs, dp_epsilon=settings.dp_epsilon),
     )
-    if settings.dp_epsilon and (compare_scenarios or leave_scenario_out or set(names_in(ablate)) - {"fusion"}):
+    if settings.dp_epsilon and (compare_scenarios or leave_scenario_out or set(parts) - {"fusion"}):
         raise BadData(
             "with a --dp-epsilon there are the plain evaluation and --ablate fusion: the other studies train without noise"
         )
@@ -224,8 +240,8 @@ def evaluate(
             )
         else:
             run_leave_out(settings, data, config, names_in(leave_scenario_out), json)
-    elif ablate:
-        run_ablation(settings, data, config, names_in(ablate), json, html)
+    elif parts:
+        run_ablation(settings, data, config, parts, json, html)
     else:
         run_evaluation(settings, data, config, json, dump, html)
 
@@ -343,6 +359,14 @@ def bench_scaling(
 def names_in(text: str) -> tuple[str, ...]:
     """The names of a comma-separated option, in the order given, each once."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def refuse_ignored(context: typer.Context, study: str) -> None:
+    """study: a key of IGNORED, or nothing. Raises BadData for an option given that does nothing there."""
+    for name in IGNORED.get(study, ()):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise BadData(f"--{name.replace('_', '-')} does nothing with {study}: leave one of them out")
 
 
 def numbers_in(option: str, text: str) -> tuple[int, ...]:

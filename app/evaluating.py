@@ -48,7 +48,7 @@ def run_evaluation(
     html: Path | None = None,
 ) -> None:
     check(config)
-    _check_writable(json, dump, html)
+    check_writable(json, dump, html)
     if dump is not None and OURS not in config.models:
         raise BadData(f"--dump writes the slates of {OURS}: name it in --models as well")
     encoder = encoder_of(settings)
@@ -69,7 +69,7 @@ def run_evaluation(
         result.topk.write_parquet(dump)
 
 
-def _check_writable(*paths: Path | None) -> None:
+def check_writable(*paths: Path | None) -> None:
     """Before the hours, not after them. Raises BadData."""
     for path in paths:
         if path is not None and path.is_dir():
@@ -89,7 +89,7 @@ def run_ablation(
     """wanted: as `ablate` takes it, with "fusion" for what `ablate_fusion` compares. "all" is both."""
     check(config)
     check_wanted(wanted)
-    _check_writable(json, html)
+    check_writable(json, html)
     encoder = encoder_of(settings)
     fitting = fit_config(config, encoder)
     report: dict[str, Json] = {}

@@ -10,7 +10,7 @@ import orjson
 
 from app.console import progress_bar
 from app.errors import BadData, Invalid
-from app.evaluating import encoder_of, paper, provenance, read_shop
+from app.evaluating import check_writable, encoder_of, paper, provenance, read_shop
 from app.learning.dataset import Interactions
 from app.learning.evaluation.evaluate import EvaluateConfig, fit_config, kept_interactions
 from app.learning.evaluation.leave_scenario_out import leave_out
@@ -75,6 +75,7 @@ def run_leave_out(
 
 
 def _run(settings: Settings, data: Path, config: EvaluateConfig, study: Study, control: str, json: Path | None) -> None:
+    check_writable(json)
     with progress_bar() as bar:
         shop = read_shop(data, bar.report)
         kept = kept_interactions(shop, config)

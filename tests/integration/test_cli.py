@@ -85,6 +85,32 @@ def test_a_place_that_cannot_be_written_is_one_line(
     assert run("import", str(small_shop), code=2).endswith(f"error: {place}/rejects: {advice}")
 
 
+@pytest.mark.parametrize(
+    ("given", "ignored"),
+    [
+        ("--compare-scenarios all --html a.html", "--html"),
+        ("--compare-scenarios all --dump a.parquet", "--dump"),
+        ("--compare-scenarios all --leave-scenario-out all", "--leave-scenario-out"),
+        ("--compare-scenarios all --ablate all", "--ablate"),
+        ("--leave-scenario-out all --html a.html", "--html"),
+        ("--leave-scenario-out all --models ease", "--models"),
+        ("--ablate fusion --dump a.parquet", "--dump"),
+        ("--ablate fusion --models ease", "--models"),
+        ("--ablate fusion --seeds 1", "--seeds"),
+        ("--ablate fusion,text --max-users 9", "--max-users"),
+    ],
+)
+def test_an_option_that_a_study_ignores_is_a_mistake(run: Run, given: str, ignored: str) -> None:
+    said = run("evaluate", "--data", "/no/such/place", "--protocol", "loo", *given.split(), code=2)
+    assert said.startswith(f"error: {ignored} does nothing with {given.split()[0]}")
+
+
+@pytest.mark.parametrize("study", ["--compare-scenarios", "--leave-scenario-out", "--ablate"])
+def test_a_study_looks_first_whether_its_report_can_be_written(run: Run, study: str) -> None:
+    options = ("--protocol", "loo", study, "all", "--json", "/no/such/folder/a.json")
+    assert "a.json cannot be written" in run("evaluate", "--data", "/no/such/place", *options, code=2)
+
+
 def test_a_key_is_shown_once_listed_and_revoked(run: Run) -> None:
     created = run("keys", "create", "--scopes", "recommend, feedback", "--name", "shop front")
     key_id, secret = re.search(r"id +(\S+)", created)[1], re.search(r"key +(dsk_\S+)", created)[1]  # type: ignore[index]
