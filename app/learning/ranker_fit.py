@@ -47,7 +47,7 @@ def fit_ranker(
     users, user_U = np.unique(cases.user_U, return_inverse=True)
     if int(useful_U.sum()) < MIN_CASES or len(users) < MIN_USERS:
         why = (
-            f"{int(useful_U.sum())} cases of {len(users)} users; {MIN_CASES} of {MIN_USERS} are needed to fit a ranker"
+            f"{int(useful_U.sum())} cases by {len(users)} users; {MIN_CASES} by {MIN_USERS} are needed to fit a ranker"
         )
         progress("ranker", 1.0, f"ranker: {why}; {without} orders")
         return RankerFit({"choices": {WHOLE_SHOP: {"order": without, "objective": without, "why": why}}})

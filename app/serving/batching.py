@@ -16,7 +16,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from app.errors import Invalid
 from app.serving.draft import Draft
 from app.serving.live import LiveSnapshot
 from app.serving.pipeline import draft_slates
@@ -37,7 +36,7 @@ class Drafting:
     has open."""
 
     executor: Executor
-    make: Callable[..., list[Draft | Invalid]] = draft_slates
+    make: Callable[..., list[Draft | Exception]] = draft_slates
     max_batch: int = MAX_BATCH
     num_coming: int = 0
     _waiting: deque[Waiting] = field(default_factory=deque)

@@ -224,9 +224,9 @@ class ServingState:
         assert model is not None
         view = self.current.catalogue.move_to_delta(item_ids)
         text_MT = np.zeros((len(view.delta_ids), model.snapshot.manifest.text_dim), np.float32)
-        embedded_M = np.zeros(len(view.delta_ids), np.bool_)
+        embedded_M, moved = np.zeros(len(view.delta_ids), np.bool_), set(item_ids)
         for place, item_id in enumerate(view.delta_ids):
-            if item_id in self.vectors and (item_id in item_ids or self._is_embedded(item_id)):
+            if item_id in self.vectors and (item_id in moved or self._is_embedded(item_id)):
                 text_MT[place], embedded_M[place] = self.vectors[item_id][1], True
         items = {item.item_id: item for item in view.items(view.delta_ids)}
         delta = [items.get(item_id) or Item(item_id, available=False) for item_id in view.delta_ids]

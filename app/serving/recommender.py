@@ -14,6 +14,7 @@ from datetime import datetime
 from time import perf_counter
 from typing import TypeVar, TypeVarTuple
 
+import numpy as np
 from ulid import ULID
 
 from app.catalogue.item import LIST_ITEM_FIELDS, PLAIN_ITEM_FIELDS
@@ -176,10 +177,11 @@ class Recommender:
             )
             for request, scenario, wanted, said in zip(requests, scenarios, filters, words, strict=True)
         ]  # fmt: skip
-        served = []
-        for draft, request in zip(await self._drafts(asked, live), requests, strict=True):
+        served, drafts = [], await self._drafts(asked, live)
+        for place, (draft, request) in enumerate(zip(drafts, requests, strict=True)):
             draft.timings_ms |= {"state": state_ms, "total": round((perf_counter() - begin) * 1e3, 3)}
-            served.append(Served(make_slate(draft, degraded), request, now, draft.num_left > 0))
+            has_more = draft.num_left > num_taken(draft, drafts[place + 1 :])
+            served.append(Served(make_slate(draft, degraded), request, now, has_more))
         return served
 
     async def _drafts(self, asked: Sequence[Asked], live: LiveSnapshot) -> list[Draft]:
@@ -320,6 +322,14 @@ class Recommender:
             return self.scenarios.get(name)
         except NotFound:
             return None
+
+
+def num_taken(draft: Draft, later: Sequence[Draft]) -> int:
+    """Items that are left for this slate, but stand in a later one of its page, so that nothing behind it may show them."""
+    if not later:
+        return 0
+    rows = {pick.row for other in later for pick in other.picks} - {pick.row for pick in draft.standing()}
+    return int(np.count_nonzero(draft.admission.allowed_R[list(rows)]))
 
 
 def check_size(requests: Sequence[SlateRequest], scenarios: Sequence[Scenario]) -> None:

@@ -8,9 +8,10 @@ from app.scenarios.scenario import Boost
 from app.serving.composition.pool import scaled
 from app.serving.draft import Draft
 from app.serving.rules import matching_rows
-from app.types import BoolArray, Float32Array
+from app.types import BoolArray
 
 RULE = "boost"
+MOST = 1e30  # of all factors of an item together: many leave the range of float32
 
 
 def boost(draft: Draft) -> None:
@@ -21,10 +22,11 @@ def boost(draft: Draft) -> None:
     matches = [_matching(draft, place, wanted) for place, wanted in enumerate(boosts)]
     if not boosts or pool is None or not len(pool):
         return
-    factor_C: Float32Array = np.ones(len(pool), np.float32)
+    factor_C = np.ones(len(pool))
     for wanted, match_R in zip(boosts, matches, strict=True):
         factor_C[match_R[pool.rows_C]] *= wanted.factor
-    draft.rescore(RULE, scaled(pool.scores_C, factor_C), factor_C > 1)
+    within_C = np.clip(factor_C, 1 / MOST, MOST).astype(np.float32)
+    draft.rescore(RULE, scaled(pool.scores_C, within_C), factor_C > 1)
 
 
 def _matching(draft: Draft, place: int, wanted: Boost) -> BoolArray:

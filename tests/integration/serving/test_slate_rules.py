@@ -88,6 +88,14 @@ def test_a_boost_multiplies_scores_before_anything_else(live):
             assert pick.score == pytest.approx(factor * scores[pick.row], rel=1e-5)
 
 
+def test_boosts_beyond_any_number_leave_scores_that_are_numbers(live):
+    """Old items are worth nothing at all here, and nothing times infinity is no number."""
+    scenario = replace(HOME, freshness_half_life_days=0.001)
+    for factor in (10.0, 0.1):
+        draft = draft_of(live, replace(scenario, boosts=(Boost(COOK, factor),) * 100), SlateRequest("home", n=64))
+        assert np.isfinite([pick.score for pick in draft.picks]).all()
+
+
 def test_a_callers_boost_needs_the_item_it_speaks_of_and_a_scenarios_is_left_out(live):
     same_brand = Boost({"field": "brand", "eq": {"context_item": "brand"}}, 5.0)
     with pytest.raises(Invalid) as error:
@@ -187,7 +195,10 @@ def test_a_dislike_keeps_the_item_out_and_lowers_its_kind_until_it_is_forgotten(
 def test_what_was_seen_too_often_stays_away_but_never_leaves_an_empty_slate(live):
     first = ids_of(draft_of(live, HOME))
     scenario = replace(HOME, exclude=Exclusions(seen_impressions=3))
-    seen = UserState(seen=dict.fromkeys(first, 2.99) | {"fish-rod-0": 2.0})
+    other = next(
+        item_id for item_id in ids_of(draft_of(live, HOME, SlateRequest("home", n=20))) if item_id not in first
+    )
+    seen = UserState(seen=dict.fromkeys(first, 2.99) | {other: 2.0})
     assert not set(first) & set(ids_of(draft_of(live, scenario, state=seen)))
     assert ids_of(draft_of(live, HOME, state=seen)) == first
     only = SlateRequest("home", filter={"field": "item_id", "in": first})
