@@ -6,6 +6,8 @@ Shapes: C candidates, G categories of the shopper's past (the outermost level).
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,12 +18,13 @@ from app.types import Float32Array, Int64Array
 
 SMOOTHING = 0.01  # α of equation 4: no infinite divergence for a category that is not yet shown
 HALF_LIFE_DAYS = 30.0  # of an event in the mix
+LEAST_SHARE = 1e-9  # of the mix; what is less is forgotten
 
 
 class Mix:
     """wanted_G: shares of the past, sum 1. group_C: category of each candidate, len(wanted_G) for one the past does not know."""
 
-    def __init__(self, wanted_G: Float32Array, group_C: Int64Array, weight: float) -> None:
+    def __init__(self, wanted_G: NDArray[np.float64], group_C: Int64Array, weight: float) -> None:
         self._wanted_G = wanted_G
         self._group_C = group_C
         self._shown_G = np.zeros(len(wanted_G) + 1)
@@ -57,20 +60,22 @@ def mix_of(draft: Draft, weight: float) -> Mix | None:
     group_of = {name: group for group, name in enumerate(wanted)}
     paths = view.labels(pool.rows_C, "category")
     group_C = np.asarray([group_of.get(path[0], len(wanted)) if path else len(wanted) for path in paths], np.int64)
-    shares_G = np.asarray([*wanted.values()], np.float32)
-    return Mix(shares_G / shares_G.sum(), group_C, weight)
+    return Mix(np.asarray([*wanted.values()]), group_C, weight)
 
 
 def interests(draft: Draft) -> dict[str, float]:
-    """Outermost category -> weight of what the shopper did there, newer things more."""
+    """Outermost category -> share of what the shopper did there, newer things more. Ages count from the newest of them, so that a shopper
+    who comes back after years still has interests."""
     asked, view = draft.asked, draft.live.catalogue
     done = [entry for entry in asked.state.history if EVENT_WEIGHTS.get(entry.type, 1.0) > 0] if asked.personal else []
     known = [(entry, row) for entry in done if (row := view.row(entry.item_id)) is not None]
-    weights: dict[str, float] = {}
     paths = view.labels(np.asarray([row for _, row in known], np.int64), "category")
-    for (entry, _), path in zip(known, paths, strict=True):
-        if path:
-            age_days = max(asked.now.timestamp() - entry.occurred_at, 0.0) / SECONDS_PER_DAY
-            weight = EVENT_WEIGHTS.get(entry.type, 1.0) * 0.5 ** (age_days / HALF_LIFE_DAYS)
-            weights[path[0]] = weights.get(path[0], 0.0) + weight
-    return {name: weight for name, weight in weights.items() if weight > 0}
+    of_category = [(entry, path[0]) for (entry, _), path in zip(known, paths, strict=True) if path]
+    newest = max((entry.occurred_at for entry, _ in of_category), default=0.0)
+    weights: dict[str, float] = defaultdict(float)
+    for entry, category in of_category:
+        age_days = (newest - entry.occurred_at) / SECONDS_PER_DAY
+        weights[category] += EVENT_WEIGHTS.get(entry.type, 1.0) * 0.5 ** (age_days / HALF_LIFE_DAYS)
+    total = sum(weights.values())
+    kept = {category: weight for category, weight in weights.items() if weight >= LEAST_SHARE * total}
+    return {category: weight / sum(kept.values()) for category, weight in kept.items()}

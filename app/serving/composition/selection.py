@@ -61,20 +61,22 @@ def _terms(draft: Draft, pool: Pool, num: int) -> tuple[dict[str, Term], np.floa
 
 
 def choose(worth_C: Float32Array, num: int, terms: Sequence[Term], under: OpenUnderCaps | None = None) -> list[int]:
-    """Greedy: each place goes to the candidate with the greatest worth plus what the terms give for it. Fewer than num under caps."""
-    closed_C = np.zeros(len(worth_C), np.float32)
+    """Greedy: each place goes to the candidate with the greatest worth plus what the terms give for it; one whose gain is no number is
+    left out. Fewer than num under caps."""
+    open_C = np.ones(len(worth_C), np.bool_)
     chosen: list[int] = []
     for _ in range(num):
-        gain_C = worth_C + closed_C
+        gain_C = worth_C.copy()
         for term in terms:
             gain_C += term.gain_C()
+        gain_C[~open_C | np.isnan(gain_C)] = -np.inf
         if under is not None:
             gain_C[~under.open_C] = -np.inf
         best = int(gain_C.argmax())
         if gain_C[best] == -np.inf:
             break
         chosen.append(best)
-        closed_C[best] = -np.inf
+        open_C[best] = False
         for part in (*terms, under):
             if part is not None:
                 part.take(best)

@@ -228,6 +228,22 @@ def test_calibration_follows_the_shoppers_own_mix(live):
     )
 
 
+def test_old_interests_neither_break_a_slate_nor_are_lost(live):
+    """Weights of one half-life a month: after twelve years a float of 32 bits holds none."""
+    scenario, kinds = replace(HOME, n=12, calibration=1.0), ("cook-pan-0", "fish-rod-0", "fish-rod-1")
+
+    def after(*days: float) -> Draft:
+        done = [HistoryEntry(item, "click", ago(days=d), item) for item, d in zip(kinds, days, strict=True)]
+        return draft_of(live, scenario, state=UserState(history=tuple(done)))
+
+    for years in (20 * 365, 60 * 365):
+        mixed = after(years, 1, 0)
+        assert len(set(ids_of(mixed))) == 12, "each item stands once"
+        assert share(mixed, "fish") == 1.0
+        alone = after(years, years, years)
+        assert share(alone, "fish") == pytest.approx(2 / 3, abs=0.1), "who comes back is met by the old mix"
+
+
 def test_caps_hold_and_yield_before_a_slate_falls_short(live):
     def most(draft: Draft, name: str) -> int:
         return max(Counter(live.catalogue.labels(np.asarray([pick.row for pick in draft.picks]), name)).values())

@@ -26,3 +26,13 @@ def test_a_slate_follows_the_shoppers_mix():
     mix = Mix(np.float32([0.5, 0.3, 0.2]), group_C, weight=1.0)
     chosen = choose(np.linspace(1e-3, 0, 60, dtype=np.float32), 10, [mix])
     assert np.bincount(group_C[chosen]).tolist() == [5, 3, 2]
+
+
+def test_nobody_stands_twice_and_what_is_no_number_not_at_all():
+    class Broken:
+        def gain_C(self) -> np.ndarray:
+            return np.float32([0.0, np.nan, 0.0])
+
+        def take(self, candidate: int) -> None: ...
+
+    assert choose(np.float32([0.5, 1.0, 0.9]), 3, [Broken()]) == [2, 0]
