@@ -23,11 +23,12 @@ def num_spare(draft: Draft) -> int:
 
 
 def rotate(draft: Draft) -> None:
-    """picks: the open places, and behind them the reserve that selection took for this."""
+    """picks: the open places, and behind them the reserve that selection took for this. What matches a promotion takes no turns: it would
+    change how much the promotion brings."""
     head, spare = draft.picks[: draft.num_open], draft.picks[draft.num_open :]
     draft.picks = head
     promised = promised_rows(draft)
-    spare = [pick for pick in spare if pick.row not in promised]
+    spare = [pick for pick in spare if not any(match_R[pick.row] for match_R in draft.promoted_R)]
     places = [place for place, pick in enumerate(head) if pick.row not in promised][-num_rotating(draft) :]
     if not spare or not num_rotating(draft):
         return

@@ -309,6 +309,27 @@ def test_logged_propensities_are_how_often_an_item_stands_there(live, method, mo
         pins=(Pin(2, "cook-pan-0"),), page_promotions=(Promotion(CHEAP, 0.3),),
     )  # fmt: skip
     found, drafts = frequencies(live, scenario, monkeypatch, state=ANGLER, shown=SHOWN)
+    told = told_propensities(found, drafts)
+    explored = [sum(pick.is_explored for pick in draft.picks) for draft in drafts]
+    assert np.mean(explored) == pytest.approx(0.3 * 8, abs=0.05)
+    assert any(propensity < 1 for propensity in told.values())
+    if method == "thompson":
+        tried = {live.catalogue.id_at(pick.row) for draft in drafts for pick in draft.picks if pick.is_explored}
+        assert not tried & SHOWN.keys(), "what was shown often is not uncertain"
+
+
+def test_what_a_promotion_waits_for_takes_no_turns(live, monkeypatch):
+    pool = draft_of(live, HOME, state=ANGLER).pool
+    assert pool is not None
+    promoted = [live.catalogue.id_at(row) for row in pool.rows_C[[11, 14]].tolist()]
+    promotion = Promotion({"field": "item_id", "in": promoted}, 0.2)
+    scenario = replace(HOME, rotation=Rotation(0.3, 60), page_promotions=(promotion,))
+    told = told_propensities(*frequencies(live, scenario, monkeypatch, state=ANGLER))
+    assert {told[where] for where in told if live.catalogue.id_at(where[1]) in promoted} == {1.0}
+
+
+def told_propensities(found: dict[tuple[int, int], float], drafts: list[Draft]) -> dict[tuple[int, int], float]:
+    """(position, row) -> recorded propensity, compared with how often the item stands there."""
     told: dict[tuple[int, int], set[float]] = defaultdict(set)
     for draft in drafts:
         for place, pick in enumerate(draft.picks):
@@ -319,12 +340,7 @@ def test_logged_propensities_are_how_often_an_item_stands_there(live, method, mo
         assert found[where] == pytest.approx(
             propensity, abs=4.5 * (propensity * (1 - propensity) / NUM_DRAWS) ** 0.5 + 1e-9
         )
-    explored = [sum(pick.is_explored for pick in draft.picks) for draft in drafts]
-    assert np.mean(explored) == pytest.approx(0.3 * 8, abs=0.05)
-    assert any(propensity < 1 for [propensity] in told.values())
-    if method == "thompson":
-        tried = {live.catalogue.id_at(pick.row) for draft in drafts for pick in draft.picks if pick.is_explored}
-        assert not tried & SHOWN.keys(), "what was shown often is not uncertain"
+    return {where: propensity for where, [propensity] in told.items()}
 
 
 def test_strangers_do_not_all_try_the_same_and_others_hold_still(live):
