@@ -37,7 +37,7 @@ from app.serving.pipeline import Draft, complete_slate, explain_slate
 from app.serving.preview import Previews
 from app.serving.profiles import ProfileTexts
 from app.serving.queries import AskedWords, Queries
-from app.serving.rules import Asked
+from app.serving.rules import Asked, filtered
 from app.serving.slate import Slate, SlateItem, SlateRequest
 from app.serving.trends import Trend, TrendCache
 from app.types import Clock, Float32Array, Json, utc_now
@@ -273,14 +273,20 @@ class Recommender:
         return replace(made.slate, next_cursor=cursor)
 
     async def _shown_again(self, of: Continuation, kept: KeptSlate, before: Sequence[str], caller: str) -> Slate:
-        """A slate made before, with the properties its items have now, without those that may no longer be shown; each keeps its position."""
-        state = await self.live_state.read(of.request.user_id, of.request.session_id)
+        """A slate made before, with the properties its items have now, without those that are not to be had any more or that the filters leave
+        out; each keeps its position."""
+        request, scenario = of.request, self.scenarios.get(of.request.scenario)
+        state = await self.live_state.read(request.user_id, request.session_id)
         await self._catch_up(state, ())
-        live = await self._live_of(of.request.model_version) or self.live.current
+        live = await self._live_of(request.model_version) or self.live.current
         now, view = self.clock(), live.catalogue
-        visible_R = view.visible(now)
-        items = [item for item in kept.slate.items if (row := view.row(item.item_id)) is not None and visible_R[row]]
-        shown = fields_of(live, [item.item_id for item in items], of.request.fields, now)
+        words = await self._queries.read(request.query, live)
+        with without_place():
+            filters = self._filters(0, request, scenario)
+        asked = Asked(request, scenario, *filters, state, None, False, now, len(kept.slate.items), words)
+        allowed_R = (await self._in_thread(filtered, asked, view)).allowed_R
+        items = [item for item in kept.slate.items if (row := view.row(item.item_id)) is not None and allowed_R[row]]
+        shown = fields_of(live, [item.item_id for item in items], request.fields, now)
         again = tuple(replace(item, fields=shown.get(item.item_id, {})) for item in items)
         return replace(self._continued(of, kept, before, True, caller), items=again)
 

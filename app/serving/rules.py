@@ -112,7 +112,7 @@ class Gate:
         viewed = asked.request.context_items[:1] if any(filters) else ()
         key = (repr(filters), viewed, asked.scenario.name, asked.request.diagnostics)
         if key not in self._bases:
-            self._bases[key] = _filtered(asked, self._view)
+            self._bases[key] = filtered(asked, self._view)
         return self._bases[key]
 
 
@@ -121,7 +121,8 @@ def admit(asked: Asked, view: CatalogueView) -> Admission:
     return Gate(view).admit(asked)
 
 
-def _filtered(asked: Asked, view: CatalogueView) -> Base:
+def filtered(asked: Asked, view: CatalogueView) -> Base:
+    """Raises Invalid("filter_context_item_missing")."""
     allowed_R = view.visible(asked.now)
     reports = [RuleReport("unavailable", view.num_items - int(np.count_nonzero(allowed_R)))]
     for rule, mask_R in _masks(asked, view):

@@ -107,6 +107,25 @@ async def test_a_repeated_cursor_shows_nothing_that_went_away_since(serving: Pro
     assert not set(ids(third)) & {*ids(first), *ids(second)}
 
 
+async def test_a_repeated_cursor_shows_nothing_that_the_filters_leave_out_by_now(
+    serving: Process, open_shop: Shop
+) -> None:
+    await serving.scenarios.put(Scenario("kitchen", "", n=4, filter={"field": "category", "contains": "Kitchen"}))
+    request = SlateRequest("kitchen", filter={"field": "brand", "eq": "cook-brand-0"}, query="under 12")
+    first = await serving.recommender.recommend(request, "key")
+    second, _ = await serving.recommender.recommend_next(first.next_cursor or "", "key")
+    known = {item.item_id: item for item in make_items()}
+    by_scenario, by_request, by_query, _ = (known[item_id] for item_id in ids(second))
+    changed = [
+        replace(by_scenario, category=("Garden",)),
+        replace(by_request, brand="x"),
+        replace(by_query, price=99.0),
+    ]
+    serving.shoppers.catalogue_revision = await open_shop.catalogue.upsert_items(changed)
+    again, _ = await serving.recommender.recommend_next(first.next_cursor or "", "key")
+    assert again.items == (second.items[3],)
+
+
 async def test_two_at_once_with_one_cursor_get_one_slate(serving: Process) -> None:
     first = await serving.recommender.recommend(SlateRequest("home", n=5), "key")
     answers = await asyncio.gather(
