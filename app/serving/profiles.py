@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Hashable
+from hashlib import blake2b
 
 from app.catalogue.item import User
 from app.encoding.encoder import Encoder
 from app.features.texts import user_text
 from app.types import Float32Array
 
-MAX_REMEMBERED = 4_096  # about 6 MB of 384-dimensional vectors
+MAX_REMEMBERED = 4_096  # of vectors, about 6 MB in 384 dimensions, and of texts, 5 MB where a character is a byte
 MAX_BATCH = 64
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class ProfileTexts:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self._known: OrderedDict[str, Float32Array] = OrderedDict()
-        self._texts: OrderedDict[Hashable, str] = OrderedDict()  # of profiles
+        self._texts: OrderedDict[bytes, str] = OrderedDict()  # by digest of the profile, which may be long
         self._waiting: dict[str, asyncio.Future[Float32Array]] = {}
         self._task: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -40,7 +40,8 @@ class ProfileTexts:
 
     async def of(self, user: User) -> Float32Array | None:
         """float32 [T] of a profile; None where it says nothing."""
-        key = (user.text, user.age, user.gender, user.occupation, user.country, user.tags, repr(user.attributes))
+        said = (user.text, user.age, user.gender, user.occupation, user.country, user.tags, user.attributes)
+        key = blake2b(repr(said).encode(), digest_size=16).digest()
         text = self._texts.get(key)
         if text is None:
             text = self._texts[key] = user_text(user)

@@ -1,4 +1,5 @@
 import asyncio
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -55,6 +56,18 @@ async def test_what_a_profile_says_is_written_once_and_forgotten_when_told(encod
     profiles.forget()
     await profiles.of(cook)
     assert len(written) == 4
+
+
+async def test_a_long_profile_is_not_kept(encoder):
+    profiles = ProfileTexts(Counting(encoder))  # type: ignore[arg-type]
+    tracemalloc.start()
+    try:
+        for n in range(20):
+            await profiles.of(User("u", "I fish", attributes={"notes": f"{n}" + "x" * 60_000}))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 20 * 60_000 / 4
 
 
 async def test_a_failing_call_reaches_its_waiters_only(encoder):
