@@ -30,7 +30,7 @@ class Block:
     rows_K: Int64Array
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class CatalogueView:
     """blocks: oldest first, a later one overrides an earlier one; each is more than twice the next, so that a change costs
     what changed and not what ever did. removed: ids with a row that are described no more. replaced: trained rows whose

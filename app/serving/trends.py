@@ -6,6 +6,7 @@ Asked for beside the user state. While Redis is away the last answer holds for a
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,11 +28,11 @@ Counts = Sequence[tuple[str, float]]  # item -> event weight, best first
 
 @dataclass(slots=True, eq=False)
 class Trend:
-    """own: of the placement. shop: of all placements. _rows: as found in the newest view that asked."""
+    """own: of the placement. shop: of all placements. _rows: as found in the newest view that asked, which a trend does not keep alive."""
 
     own: Counts = ()
     shop: Counts = ()
-    _rows: tuple[CatalogueView, Int64Array, Float32Array] | None = None
+    _rows: tuple[weakref.ref[CatalogueView], Int64Array, Float32Array] | None = None
 
     @property
     def item_ids(self) -> list[str]:
@@ -41,8 +42,8 @@ class Trend:
     def rows(self, view: CatalogueView) -> tuple[Int64Array, Float32Array]:
         """Rows of the view and shares, best first. About 1 ms for a new view, else nothing."""
         held = self._rows
-        if held is None or held[0] is not view:
-            held = self._rows = (view, *blend_trends(_located(self.own, view), _located(self.shop, view)))
+        if held is None or held[0]() is not view:
+            held = self._rows = (weakref.ref(view), *blend_trends(_located(self.own, view), _located(self.shop, view)))
         return held[1], held[2]
 
 

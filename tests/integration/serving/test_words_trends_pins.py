@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,9 +12,11 @@ import pytest
 
 from app.catalogue.item import Item
 from app.feedback.state import HistoryEntry, UserState
+from app.retrieval.columns import Columns
 from app.scenarios.scenario import Exclusions, Pin, Scenario
+from app.serving.catalogue_view import CatalogueView
 from app.serving.slate import Slate, SlateRequest
-from app.serving.trends import TrendCache
+from app.serving.trends import Trend, TrendCache
 from tests.integration.serving.conftest import NOW, Process, Shop, Shoppers
 
 
@@ -164,6 +168,16 @@ async def test_trends_are_asked_for_once_and_hold_while_redis_is_away() -> None:
     assert redis.asked == 4
     empty = TrendCache(redis)  # type: ignore[arg-type]
     assert (await empty.of("home")).item_ids == []
+
+
+def test_a_trend_does_not_keep_a_catalogue_alive() -> None:
+    view = CatalogueView(0, Columns.from_items([Item("b"), Item("a")]), ("b", "a"), {"b": 0, "a": 1})
+    trend, items = Trend([("a", 2.0), ("b", 1.0)]), weakref.ref(view.trained.plain)
+    assert trend.rows(view)[0].tolist() == [1, 0]
+    assert trend.rows(view)[0] is trend.rows(view)[0]
+    del view
+    gc.collect()
+    assert items() is None
 
 
 async def test_a_slow_redis_does_not_hold_up_a_request() -> None:
