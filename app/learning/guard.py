@@ -127,8 +127,9 @@ class _Probe:
     def ndcg_of(self, source: TwoTowerSource, vectors: Sequence[Float32Array]) -> FloatArray:
         topk_UK = np.full((len(self._targets), DEPTH), -1, np.int64)
         for batch, user_BD in zip(self._batches, vectors, strict=True):
-            spare = max((len(rows) for rows in batch.excluded), default=0)
-            found, _ = source.nearest(user_BD, batch.users.scenario_B, self._space, DEPTH + spare, self._allowed_R)
+            found, _ = source.nearest(
+                user_BD, batch.users.scenario_B, self._space, DEPTH, self._allowed_R, batch.excluded
+            )
             for b, rows in enumerate(found):
                 kept = rows[(rows >= 0) & ~np.isin(rows, batch.excluded[b])][:DEPTH]
                 topk_UK[batch.place + b, : len(kept)] = self._back_R[kept]

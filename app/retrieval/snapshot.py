@@ -311,8 +311,9 @@ class Snapshot:
         sources = [s for s in (TwoTowerSource(self.runner, table), *self._fixed_sources) if s.name in wanted]
         proposals = Proposals.room([source.name for source in sources], len(users), min(num, len(space)), len(space))
         for source in sources:
-            if isinstance(source, TwoTowerSource) and user_BD is not None:
-                found = source.nearest(user_BD, users.scenario_B, space, num + spare, allowed_R)
+            if isinstance(source, TwoTowerSource):
+                vectors_BD = source.user_vectors(users, space) if user_BD is None else user_BD
+                found = source.nearest(vectors_BD, users.scenario_B, space, num, allowed_R, excluded)
             else:
                 found = source.find(users, space, num + spare, allowed_R)
             proposals.put(source.name, *found, left_out)

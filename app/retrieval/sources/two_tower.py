@@ -5,6 +5,7 @@ Shapes: B users, D dim, K candidates, N trained items, R rows of the space.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,10 +57,18 @@ class TwoTowerSource:
         return row == 0 or (row not in self._table.towers and np.array_equal(vectors_SD[row], vectors_SD[0]))
 
     def nearest(
-        self, user_BD: Float32Array, scenario_B: Int64Array, space: ItemSpace, num: int, allowed_R: BoolArray | None
+        self,
+        user_BD: Float32Array,
+        scenario_B: Int64Array,
+        space: ItemSpace,
+        num: int,
+        allowed_R: BoolArray | None,
+        excluded: Sequence[Int64Array] | None = None,
     ) -> Neighbours:
+        """excluded: per user, rows the caller will leave out; so many more are returned that num are left."""
         boosted = any(row in self._table.boosts for row in scenario_B.tolist())
-        N, wanted = len(space.index), DEEPER * num if boosted else num
+        spare = max((len(rows) for rows in excluded), default=0) if excluded else 0
+        N, wanted = len(space.index), (DEEPER * num if boosted else num) + spare
         rows, scores = space.index.search(user_BD, wanted, None if allowed_R is None else allowed_R[:N])
         if len(space.vectors_MD):
             delta_BM = user_BD @ space.vectors_MD.T
@@ -67,16 +76,26 @@ class TwoTowerSource:
                 delta_BM[:, ~allowed_R[N:]] = -np.inf
             found = best(delta_BM, wanted, N + np.arange(len(space.vectors_MD)))
             rows, scores = merge(rows, scores, *found, wanted)
-        return self._boosted(rows, scores, scenario_B, space, num) if boosted else (rows, scores)
+        return self._boosted(rows, scores, scenario_B, space, num, excluded) if boosted else (rows, scores)
 
     def _boosted(
-        self, rows_BK: Int64Array, scores_BK: Float32Array, scenario_B: Int64Array, space: ItemSpace, num: int
+        self,
+        rows_BK: Int64Array,
+        scores_BK: Float32Array,
+        scenario_B: Int64Array,
+        space: ItemSpace,
+        num: int,
+        excluded: Sequence[Int64Array] | None,
     ) -> Neighbours:
-        """The same candidates in the order of cosine plus prior; an item that training never saw has none."""
+        """The same candidates in the order of cosine plus prior; an item that training never saw has none. Without those excluded, so that
+        the prior reorders as many for each user, whatever others exclude."""
         trained_BK = space.trained_rows(rows_BK.astype(np.int32))
         for b, row in enumerate(scenario_B.tolist()):
+            if excluded:
+                scores_BK[b, np.isin(rows_BK[b], excluded[b])] = -np.inf
             boost_N = self._table.boosts.get(row)
             if boost_N is not None:
+                scores_BK[b, np.flatnonzero(scores_BK[b] > -np.inf)[DEEPER * num :]] = -np.inf
                 known_K = trained_BK[b] >= 0
                 scores_BK[b, known_K] += boost_N[trained_BK[b, known_K]]
         columns, scores_BK = best(scores_BK, num)

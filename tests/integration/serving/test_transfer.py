@@ -10,6 +10,7 @@ import pytest
 
 from app.catalogue.shop_data import ShopData
 from app.encoding.encoder import Encoder
+from app.features.users import KINDS, HistoryItem, fold_users
 from app.feedback.state import UserState
 from app.learning.dataset import interactions
 from app.learning.inputs import encode_inputs
@@ -48,6 +49,23 @@ def told_apart(trained: Snapshot, shop: ShopData, encoder: Encoder) -> Snapshot:
     prior = np.zeros_like(trained.prior_SN)
     prior[data.scenarios.index("home"), [item.startswith("cook") for item in trained.item_ids]] = 30.0
     return replace(trained, runner=TowerRunner(trained.runner.towers, {"similar": delta}), prior_SN=prior)
+
+
+def test_what_others_exclude_changes_nobodys_candidates(told_apart: Snapshot) -> None:
+    """Where a prior reorders what was found, how much was found matters."""
+    prior_SN = np.random.default_rng(5).normal(size=told_apart.prior_SN.shape).astype(np.float32)
+    chosen = Transfer({"home": "shared"}, "shared", prior_weights={"home": 3.0})
+    snapshot = choosing(replace(told_apart, prior_SN=prior_SN), chosen)
+    space, table = snapshot.space(), snapshot.scenarios()
+    past = [[HistoryItem(row, KINDS["click"], -60.0)] for row in (3, 40)]
+    users = fold_users(past, [0.0, 0.0], np.zeros((2, snapshot.manifest.text_dim), np.float32), [table.row("home")] * 2)
+    own, others = np.arange(0, 8), np.arange(20, 60)
+    together = snapshot.find(users, space, table, 8, {"two_tower"}, excluded=[own, others])
+    for b, excluded in enumerate((own, others)):
+        allowed_R = ~np.isin(np.arange(len(space)), excluded)
+        alone = snapshot.find(users.take(np.asarray([b])), space, table, 8, {"two_tower"}, allowed_R).of_user(0)
+        assert together.of_user(b)["two_tower"].rows_K.tolist() == alone["two_tower"].rows_K.tolist()
+        assert len(alone["two_tower"].rows_K) == 8
 
 
 async def test_a_process_serves_each_scenario_as_the_guard_chose(open_shop: Shop, told_apart: Snapshot) -> None:
