@@ -144,6 +144,13 @@ class Follower:
             await state.embed(only_known=True)
             await state.embed()
 
+    async def _overtake(self, state: ServingState) -> None:
+        """Until it is no older than what is live, which follows the catalogue meanwhile; a database that was restored has no more."""
+        before = -1
+        while before < state.current.catalogue.revision < self._live.current.catalogue.revision:
+            before = state.current.catalogue.revision
+            await self._advance(state)
+
     async def _advance(self, state: ServingState) -> None:
         try:
             has_more = True
@@ -179,7 +186,8 @@ class Follower:
         await self._advance(state)
         await state.embed(only_known=True)
         await state.use_scenarios(self._scenarios.all())
-        self._live.state = state
+        await self._overtake(state)
+        self._live.state = state  # nothing may be awaited in between: what the old state reads then would be lost
         self._has_met_model = True
         self._texts_wait.set()
         logger.info("model live", version=version.version, seconds=round(monotonic() - begin, 2))

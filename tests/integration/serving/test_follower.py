@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.catalogue.item import Item
+from app.catalogue.item import Item, ItemChanges
+from app.catalogue.ports import CatalogueStore
 from app.errors import Unavailable
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.scenario import Scenario
@@ -193,6 +194,39 @@ async def test_a_model_that_was_replaced_is_freed_without_the_collector(
         await until(lambda: is_so(snapshot() is None and catalogue() is None))
     finally:
         gc.enable()
+
+
+async def test_what_the_old_version_reads_while_it_is_replaced_holds_for_the_new_one(
+    open_shop: Shop, trained: Snapshot
+) -> None:
+    catalogue = ChangesMeanwhile(open_shop.catalogue)
+    async with open_shop.process(interval_seconds=3600, catalogue=catalogue) as process:
+        await open_shop.release(trained, "v2")
+
+        async def sell_out() -> None:
+            revision = await open_shop.catalogue.upsert_items([Item("fish-rod-0", "rod", available=False)])
+            await process.follower.catch_up(revision)
+            assert "fish-rod-0" not in await slate_ids(process)
+
+        catalogue.meanwhile = sell_out
+        await process.follower._follow_models()
+        assert process.live.current.model_version == "v2"
+        assert "fish-rod-0" not in await slate_ids(process)
+
+
+class ChangesMeanwhile:
+    """A catalogue where something happens once between a read of its changes and their answer."""
+
+    def __init__(self, store: CatalogueStore) -> None:
+        self._store = store
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def items_changed_since(self, revision: int) -> ItemChanges:
+        changes = await self._store.items_changed_since(revision)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return changes
 
 
 async def test_a_broken_version_leaves_the_old_one_serving(
