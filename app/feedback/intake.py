@@ -121,9 +121,8 @@ class FeedbackIntake:
             kept = await self._durable.keep(events)
         except Exception as error:
             is_away = isinstance(error, Unavailable) and error.code != "backlog_full"
-            if (
-                len(group) > 1 and not is_away
-            ):  # somebody's bad value, or a group that is too large, must not fail the others
+            if len(group) > 1 and not is_away:
+                # Somebody's bad value, or a group that is too large, must not fail the others.
                 for submit in group:
                     await self._write([submit])
                 return
