@@ -22,6 +22,7 @@ TARGET_WEIGHT = 1.0  # an event of at least this weight is something to predict;
 SESSION_PREFIX = (
     "session\x1f"  # a guest without an account is a user of their own; no user id holds a control character
 )
+MAX_SCENARIOS = 200  # with parameters of their own; events of rarer names count for the whole shop
 MAX_QUERIES, QUERY_LENGTH = 20_000, 200  # different ones that are kept, the first met, and characters of each
 PIECE = {
     "user": pl.Int32,
@@ -199,7 +200,9 @@ class EventLog:
         """Ends the reading."""
         columns = pl.concat(self._pieces) if self._pieces else pl.DataFrame(schema=PIECE)
         self._pieces.clear()
-        scenario_rows = {name: row for row, name in enumerate(sorted(self._scenarios))}
+        scenarios = self._known_scenarios(columns["scenario"].to_numpy())
+        row_of = {name: row for row, name in enumerate(scenarios)}
+        scenario_rows = {name: row_of.get(name, 0) for name in self._scenarios}
         kind_names = {row: name for name, row in KINDS.items()}
         acts = columns.lazy().filter(pl.col("weight") >= TARGET_WEIGHT)
         shown = self._shown.showings(
@@ -213,8 +216,7 @@ class EventLog:
         sorted_columns = {}
         for name in PIECE:
             sorted_columns[name] = columns.drop_in_place(name).to_numpy()[order_E]
-        scenarios = sorted(self._scenarios)
-        place_S = np.argsort(np.argsort(np.asarray(list(self._scenarios), object)))  # "" sorts first
+        place_S = np.asarray([*scenario_rows.values()], np.int32)
         at_E = sorted_columns["at"]
         at_E[np.isneginf(at_E)] = 0.0
         return Interactions(
@@ -224,13 +226,19 @@ class EventLog:
             user_E=sorted_columns["user"],
             item_E=sorted_columns["item"],
             kind_E=sorted_columns["kind"],
-            scenario_E=place_S.astype(np.int32)[sorted_columns["scenario"]],
+            scenario_E=place_S[sorted_columns["scenario"]],
             at_E=at_E,
             weight_E=sorted_columns["weight"],
             queries=list(self._queries),
             query_E=sorted_columns["query"],
             shown=shown,
         )
+
+    def _known_scenarios(self, number_E: NDArray[np.integer]) -> list[str]:
+        """Sorted, "" first: those with most events. What is learned of a scenario has a place for every item."""
+        names, count_S = [*self._scenarios], np.bincount(number_E, minlength=len(self._scenarios))
+        most = np.argsort(-count_S, kind="stable")[:MAX_SCENARIOS]
+        return sorted({"", *(names[place] for place in most.tolist())})
 
 
 def _query_of(columns: Sequence[str]) -> pl.Expr:

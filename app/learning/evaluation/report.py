@@ -95,16 +95,25 @@ def _ranked(material: Material) -> dict[str, Ranked]:
 
 
 def _calibration(ours: OurLists, wanted: Wanted) -> Json:
-    """Of the main slates, and under "scenarios" of each scenario's own; None where the model has no calibration."""
-    U = len(wanted.judged.users)
+    """Of the main slates, and under "scenarios" of each scenario's own, where the fusion orders: the curve is that of its scores. None where the
+    model has no calibration, or the ranker orders, whose errors stand in "details"."""
+    U, names = len(wanted.judged.users), wanted.judged.train.scenarios
     whole = calibration_of(ours.calibration, ours.everyone[:U], ours.scores[:U], wanted.judged)
-    if whole is None:
+    if whole is None or _is_ranked(ours, ""):
         return None
     scenarios: dict[str, Json] = {
-        wanted.judged.train.scenarios[row]: calibration_of(ours.calibration, *ours.by_scenario[row], part)
+        names[row]: calibration_of(ours.calibration, *ours.by_scenario[row], part)
         for row, part in wanted.scenarios.items()
+        if not _is_ranked(ours, names[row])
     }
     return {**whole, "scenarios": scenarios}
+
+
+def _is_ranked(ours: OurLists, scenario: str) -> bool:
+    figures = ours.details.get("ranker")
+    choices = figures.get("choices") if isinstance(figures, Mapping) else None
+    choice = (choices.get(scenario) or choices.get("")) if isinstance(choices, Mapping) else None
+    return isinstance(choice, Mapping) and choice.get("order") == "ranker"
 
 
 def _without_history(ours: OurLists, wanted: Wanted, text_NT: Float32Array) -> Json:

@@ -1,12 +1,12 @@
-"""What is kept of what shoppers searched for."""
+"""What is kept of what shoppers searched for, and of where."""
 
 import polars as pl
 import pytest
 
 from app.catalogue.shop_data import ShopData
 from app.learning import dataset
-from app.learning.dataset import EventLog, Interactions
-from tests.unit.learning.builders import shop
+from app.learning.dataset import MAX_SCENARIOS, EventLog, Interactions
+from tests.unit.learning.builders import log, shop
 
 
 def searched(contexts: list[str | None], items: list[str] | None = None) -> ShopData:
@@ -43,3 +43,14 @@ def test_a_run_of_events_keeps_its_query() -> None:
     assert [(data.item_ids[item], data.queries[query]) for item, query in zip(data.item_E, data.query_E, strict=True)] == [
         ("a", "mug"), ("b", ""),
     ]  # fmt: skip
+
+
+def test_scenario_names_without_end_take_no_memory_without_end() -> None:
+    """A shop that sends the address of a page as its scenario: the most frequent keep their names."""
+    names = [f"page {n}" for n in range(1_000)] + ["home"] * 5 + ["cart"] * 3
+    data = log([("a", "x", float(n)) for n in range(len(names))], scenarios=names)
+    assert len(data.scenarios) <= MAX_SCENARIOS + 1
+    assert data.scenarios[0] == ""
+    called = [data.scenarios[row] for row in data.scenario_E]
+    assert called[-8:] == ["home"] * 5 + ["cart"] * 3
+    assert all(name in ("", given) for name, given in zip(called, names, strict=True))
