@@ -106,10 +106,9 @@ class Recommender:
     async def recommend_page(self, requests: Sequence[SlateRequest], caller: str = "") -> list[Slate]:
         """Slates of one shopper, by one model, no item in two of them: earlier ones choose first. Raises as `recommend`."""
         served = await self._serve(requests)
-        shown = [item.item_id for one in served for item in one.slate.items]
         for one in served:
             self._record(one)
-        return [self._with_cursor(one, shown, caller) for one in served]
+        return [self._with_cursor(one, served, caller) for one in served]
 
     async def recommend_next(self, cursor: str, caller: str = "") -> tuple[Slate, SlateRequest]:
         """The slate behind a cursor and what it was made for; the same again when the cursor is repeated, but for items that went away.
@@ -258,10 +257,12 @@ class Recommender:
         if served.slate.items and served.request.model_version in (None, self.live.current.model_version):
             self.record(impression_of(served.slate, served.request, served.shown_at))
 
-    def _with_cursor(self, served: Served, shown: Sequence[str], caller: str) -> Slate:
+    def _with_cursor(self, served: Served, page: Sequence[Served], caller: str) -> Slate:
         if not served.has_more or not served.slate.items:
             return served.slate
-        cursor = self.lists.first_cursor(served.slate, served.request, shown, caller)
+        shown = [item.item_id for one in page for item in one.slate.items]
+        beside = [one.slate.recommendation_id for one in page if one is not served and one.slate.items]
+        cursor = self.lists.first_cursor(served.slate, served.request, shown, caller, beside)
         return replace(served.slate, next_cursor=cursor)
 
     def _continued(self, of: Continuation, made: KeptSlate, before: Sequence[str], is_kept: bool, caller: str) -> Slate:

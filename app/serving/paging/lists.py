@@ -35,7 +35,7 @@ MAX_CONTENT = 8 << 20  # bytes, of what a cursor or a kept slate unfolds to
 class Continuation:
     """A cursor, opened. list_id: recommendation id of the first slate. page: of the slate wanted, 0 is the first.
 
-    shown: all that was shown before, () where the page store has it.
+    shown: all that was shown before, () where the page store has it. beside: recommendation ids of what stood beside the first slate.
     """
 
     list_id: str
@@ -43,6 +43,7 @@ class Continuation:
     issued_at: int  # unix seconds
     request: SlateRequest
     shown: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @property
     def recommendation_id(self) -> str:
@@ -109,9 +110,12 @@ class Lists:
         self._clock = clock
         self._hold = hold
 
-    def first_cursor(self, slate: Slate, request: SlateRequest, shown: Sequence[str], caller: str) -> str:
-        """shown: by the slate, and by those beside it on its page."""
-        return self._cursor(Continuation(slate.recommendation_id, 1, self._now(), request, tuple(shown)), caller)
+    def first_cursor(
+        self, slate: Slate, request: SlateRequest, shown: Sequence[str], caller: str, beside: Sequence[str] = ()
+    ) -> str:
+        """shown: by the slate, and by those beside it on its page, whose recommendation ids are `beside`."""
+        first = Continuation(slate.recommendation_id, 1, self._now(), request, tuple(shown), tuple(beside))
+        return self._cursor(first, caller)
 
     def next_cursor(self, of: Continuation, shown: Sequence[str], caller: str) -> str:
         """Behind the slate of `of`. shown: () where the page store has it."""
@@ -130,15 +134,16 @@ class Lists:
     async def read(self, of: Continuation) -> SoFar:
         """Raises Gone("cursor_expired") for a list nobody knows any more, Unavailable while nobody can be asked."""
         stored = await self._pages.read(of.list_id, of.page)
-        kept = None if stored is None or stored.slate is None else load(KeptSlate, unfolded(stored.slate))
+        kept = None if stored is None or stored.slate is None else readable(stored.slate)
         if of.shown:
             return SoFar(of.shown, kept)
         pages: list[Sequence[str] | None] = list(stored.item_ids) if stored else [None] * of.page
-        missing = {page: page_id(of.list_id, page) for page, item_ids in enumerate(pages) if item_ids is None}
+        missing = [page_id(of.list_id, page) for page, item_ids in enumerate(pages) if item_ids is None]
         if missing:
-            recorded = await self._hold(self._impressions.shown_by(list(missing.values())), POSTGRES_SECONDS)
-            for page, recommendation_id in missing.items():
-                pages[page] = recorded.get(recommendation_id)
+            if pages[0] is None:
+                missing += of.beside
+            recorded = await self._hold(self._impressions.shown_by(missing), POSTGRES_SECONDS)
+            pages = [*(item_ids for item_ids in pages if item_ids is not None), *map(recorded.get, missing)]
         if any(item_ids is None for item_ids in pages):
             raise expired("belongs to a list that is no longer known")
         return SoFar(tuple(chain.from_iterable(item_ids or () for item_ids in pages)), kept, not missing)
@@ -149,9 +154,9 @@ class Lists:
         answer = await self._pages.keep(
             of.list_id, of.page, folded(dump(bare(made))), item_ids, () if so_far.is_stored else so_far.shown
         )
-        if answer is None:
+        stands = None if answer is None else readable(answer)
+        if stands is None:
             return made, False
-        stands = load(KeptSlate, unfolded(answer))
         is_ours = [item.item_id for item in stands.slate.items] == item_ids
         return (made if is_ours else stands), True
 
@@ -160,6 +165,14 @@ class Lists:
 
     def _now(self) -> int:
         return int(self._clock().timestamp())
+
+
+def readable(slate: bytes) -> KeptSlate | None:
+    """A kept slate; None for one of another release."""
+    try:
+        return load(KeptSlate, unfolded(slate))
+    except (ValueError, TypeError, KeyError, zlib.error):
+        return None
 
 
 def bare(kept: KeptSlate) -> KeptSlate:

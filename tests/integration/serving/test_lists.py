@@ -212,6 +212,40 @@ async def test_what_follows_a_slate_of_a_page_repeats_nothing_of_the_page(servin
     assert shown == ALL
 
 
+async def test_what_follows_repeats_nothing_of_the_page_even_when_redis_forgot(
+    serving: Process, open_shop: Shop
+) -> None:
+    page = await serving.recommender.recommend_page([SlateRequest("home", n=6), SlateRequest("similar", n=6)], "key")
+    slates = [*page, (await serving.recommender.recommend_next(page[0].next_cursor or "", "key"))[0]]
+    await PostgresImpressions(open_shop.engine).write(serving.impressions)
+    for _ in range(2):
+        with redis.Redis.from_url(open_shop.redis_url) as client:
+            client.flushdb()
+        slates.append((await serving.recommender.recommend_next(slates[-1].next_cursor or "", "key"))[0])
+        await PostgresImpressions(open_shop.engine).write(serving.impressions[-1:])
+    shown = [item_id for slate in slates for item_id in ids(slate)]
+    assert len(shown) == len(set(shown)) == 30
+
+
+async def test_a_kept_slate_of_another_release_is_made_anew(serving: Process, open_shop: Shop) -> None:
+    first = await serving.recommender.recommend(SlateRequest("home", n=5), "key")
+    with redis.Redis.from_url(open_shop.redis_url) as client:
+        await serving.recommender.recommend_next(first.next_cursor or "", "key")
+        client.hset(f"duoscene:l:{first.recommendation_id}", "s1", b'p{"slate":{"colour":"red"},"has_more":true}')
+    slates = [first]
+    for _ in range(2):
+        slates.append((await serving.recommender.recommend_next(slates[-1].next_cursor or "", "key"))[0])
+    shown = [item_id for slate in slates for item_id in ids(slate)]
+    assert len(shown) == len(set(shown)) == 15
+
+
+async def test_nothing_follows_a_slate_where_its_page_shows_all(serving: Process) -> None:
+    kitchen = {"field": "category", "contains": "Kitchen"}
+    requests = [SlateRequest("home", n=20, filter=kitchen), SlateRequest("home", n=12, filter=kitchen)]
+    page = await serving.recommender.recommend_page([*requests, SlateRequest("home", n=5)], "key")
+    assert [slate.next_cursor is None for slate in page] == [True, True, False]
+
+
 async def test_a_page_says_which_slate_is_wrong(serving: Process) -> None:
     good = SlateRequest("home")
     for bad, loc in (

@@ -94,6 +94,7 @@ def test_requests_and_slates_come_back_as_they_were():
         REQUEST,
         SlateRequest("home"),
         Continuation("l", 3, 5, REQUEST, ("a",)),
+        Continuation("l", 3, 5, REQUEST, beside=("m",)),
         SLATE,
         KeptSlate(SLATE, True),
     ):
@@ -174,6 +175,11 @@ async def test_a_list_that_redis_forgot_is_found_in_the_impressions():
         await (await lists(seal, Shown({list_id: ["a"]}))).read(of)
     with pytest.raises(Unavailable):
         await (await lists(seal, Shown(None))).read(of)
+    on_a_page = dataclasses.replace(of, page=1, beside=("x", "y"))
+    page = {list_id: ["a"], "x": ["b"], "y": ["c"]}
+    assert (await (await lists(seal, Shown(page))).read(on_a_page)).shown == ("a", "b", "c")
+    with pytest.raises(Gone):
+        await (await lists(seal, Shown({list_id: ["a"], "x": ["b"]}))).read(on_a_page)
 
 
 def test_the_slates_of_a_list_have_ids_of_their_own_always_the_same():
