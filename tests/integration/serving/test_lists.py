@@ -191,15 +191,6 @@ async def test_no_item_is_in_two_slates_of_a_page_and_the_first_chooses_first(se
     assert page[3].next_cursor is None
 
 
-async def test_a_slate_whose_rest_stands_beside_it_on_its_page_is_the_last_of_its_list(serving: Process) -> None:
-    half = len(ALL) // 2
-    page = await serving.recommender.recommend_page(
-        [SlateRequest("home", n=half), SlateRequest("home", n=len(ALL) - half)], "key"
-    )
-    assert {item_id for slate in page for item_id in ids(slate)} == ALL
-    assert [slate.next_cursor for slate in page] == [None, None]
-
-
 async def test_what_follows_a_slate_of_a_page_repeats_nothing_of_the_page(serving: Process) -> None:
     page = await serving.recommender.recommend_page([SlateRequest("home", n=6), SlateRequest("similar", n=6)], "key")
     shown = {item_id for slate in page for item_id in ids(slate)}
