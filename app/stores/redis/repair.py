@@ -32,13 +32,8 @@ RETRY_SECONDS = 0.25
 LOCK_SECONDS = 60
 SWEEP_SECONDS = 5.0
 LEFT_BEHIND = timedelta(seconds=10)  # a living process has brought its group to Redis, or given up, long before
-FIRST_RECOUNT_SECONDS, MAX_RECOUNT_SECONDS = (
-    1.0,
-    60.0,
-)  # between counts that failed or that shoppers went on writing beside
-MAX_INEXACT = (
-    5  # counts beside writing shoppers; after them the trends are right but for a few events, and only a pause is used
-)
+FIRST_RECOUNT_SECONDS, MAX_RECOUNT_SECONDS = 1.0, 60.0  # between counts that failed or that shoppers wrote beside
+MAX_INEXACT = 5  # counts beside writing shoppers: then trends lack a few events at most, and wait for a pause
 log = logging.getLogger(__name__)
 
 
