@@ -16,6 +16,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from app.errors import Invalid
 from app.serving.draft import Draft
 from app.serving.live import LiveSnapshot
 from app.serving.pipeline import draft_slates
@@ -36,7 +37,7 @@ class Drafting:
     has open."""
 
     executor: Executor
-    make: Callable[..., list[Draft | Exception]] = draft_slates
+    make: Callable[..., list[Draft | Invalid]] = draft_slates
     max_batch: int = MAX_BATCH
     num_coming: int = 0
     _waiting: deque[Waiting] = field(default_factory=deque)
@@ -68,12 +69,7 @@ class Drafting:
             await self._company()
             batch = self._take()
             asked, (live, *_) = [one for one, _, _ in batch], [live for _, live, _ in batch]
-            made: Made
-            try:
-                made = await self._made(asked, live)
-            except Exception as error:  # noqa: BLE001 - each of them shall hear of it
-                made = [error] * len(batch)
-            for (_, _, drafted), one in zip(batch, made, strict=True):
+            for (_, _, drafted), one in zip(batch, await self._made_or_why_not(asked, live), strict=True):
                 if drafted.cancelled():
                     continue
                 if isinstance(one, Exception):
@@ -95,6 +91,15 @@ class Drafting:
         while self._waiting and len(batch) < self.max_batch and self._waiting[0][1] is batch[0][1]:
             batch.append(self._waiting.popleft())
         return batch
+
+    async def _made_or_why_not(self, asked: Sequence[Asked], live: LiveSnapshot) -> Made:
+        """Where a batch fails, each alone: whoever broke it hears of it, and nobody else."""
+        try:
+            return await self._made(asked, live)
+        except Exception as error:  # noqa: BLE001 - for the one who asked
+            if len(asked) == 1:
+                return [error]
+            return [made for one in asked for made in await self._made_or_why_not([one], live)]
 
     async def _made(self, asked: Sequence[Asked], live: LiveSnapshot) -> Made:
         num, begin = len(asked), perf_counter()

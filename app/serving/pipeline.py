@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import TypeVarTuple
 
+from app.errors import Invalid
 from app.feedback.state import Exposure
 from app.serving.composition.boosts import boost
 from app.serving.composition.dislikes import lower_disliked
@@ -37,26 +38,27 @@ Args = TypeVarTuple("Args")
 def draft_slate(asked: Asked, live: LiveSnapshot) -> Draft:
     """Rules, candidates and their order. Raises Invalid when a filter needs a viewed item and there is none."""
     (drafted,) = draft_slates([asked], live)
-    if isinstance(drafted, Exception):
+    if isinstance(drafted, Invalid):
         raise drafted
     return drafted
 
 
-def draft_slates(asked: Sequence[Asked], live: LiveSnapshot) -> list[Draft | Exception]:
-    """Of independent requests, which share what they have in common and nothing else; in place of a draft what was wrong with the request.
-    What goes wrong in a source is everybody's."""
+def draft_slates(asked: Sequence[Asked], live: LiveSnapshot) -> list[Draft | Invalid]:
+    """Of independent requests, which share what they have in common and nothing else; in place of a draft what was wrong with the request."""
     begin = perf_counter()
     gate = Gate(live.catalogue)
-    drafts = [_or_error(_admitted, one, live, gate) for one in asked]
+    drafts = [_or_invalid(_admitted, one, live, gate) for one in asked]
     admitted = [draft for draft in drafts if isinstance(draft, Draft)]
     _time(admitted, "rules", begin)
     if live.model is not None:
         begin = perf_counter()
         _find_candidates(admitted, live, live.model)
         _time(admitted, "candidates", begin)
-    # Step by step, not draft by draft: what a step reads and runs stays in the processor's cache.
-    drafts = [_or_error(_ranked, draft) if isinstance(draft, Draft) else draft for draft in drafts]
-    return [_or_error(_composed, draft) if isinstance(draft, Draft) else draft for draft in drafts]
+    for (
+        draft
+    ) in admitted:  # step by step, not draft by draft: what a step reads and runs stays in the processor's cache
+        _rank(draft)
+    return [draft if isinstance(draft, Invalid) else _or_invalid(_composed, draft) for draft in drafts]
 
 
 def _admitted(asked: Asked, live: LiveSnapshot, gate: Gate) -> Draft:
@@ -75,12 +77,11 @@ def _find_candidates(drafts: Sequence[Draft], live: LiveSnapshot, model: LiveMod
         draft.found = found
 
 
-def _ranked(draft: Draft) -> Draft:
+def _rank(draft: Draft) -> None:
     if draft.found is not None:
         begin = perf_counter()
         draft.ranking = rank(draft.asked, draft.live, draft.found)
         draft.timings_ms["ranking"] = _since(begin)
-    return draft
 
 
 def _composed(draft: Draft) -> Draft:
@@ -122,10 +123,10 @@ def num_ranked(n: int) -> int:
     return max(min(max(RANKED_PER_PLACE * n, NUM_RANKED), MOST_RANKED), n)
 
 
-def _or_error(step: Callable[[*Args], Draft], *args: *Args) -> Draft | Exception:
+def _or_invalid(step: Callable[[*Args], Draft], *args: *Args) -> Draft | Invalid:
     try:
         return step(*args)
-    except Exception as error:  # noqa: BLE001 - whose request it is shall hear of it, and nobody else
+    except Invalid as error:
         return error
 
 
