@@ -250,7 +250,7 @@ async def test_an_artifact_store_that_hangs_holds_up_neither_a_start_nor_what_fo
 ) -> None:
     """A pipe in the place of a file: who reads it waits, as on a network disk whose server is gone."""
     monkeypatch.setattr("app.serving.follower.FIRST_MODEL_SECONDS", 0.2)
-    monkeypatch.setattr("app.serving.follower.MODEL_SECONDS", 0.5)
+    monkeypatch.setattr("app.serving.follower.MODEL_SECONDS", 2.0)
     monkeypatch.setattr("app.serving.follower.RETRY_SECONDS", 0.1)
     await open_shop.release(trained, "slow")
     file = open_shop.artifacts.place("slow") / "vectors_ND.npy"
