@@ -62,4 +62,4 @@ def test_sixteen_bits_are_for_processors_that_multiply_them_and_mean_the_same(mo
         assert next(model.parameters()).dtype == (torch.bfloat16 if there else torch.float32)
         vectors[there] = model.encode(texts, convert_to_tensor=True, normalize_embeddings=True).float().numpy()
     alike = (vectors[True] * vectors[False]).sum(1) / np.linalg.norm(vectors[True], axis=1)
-    assert alike == pytest.approx(1.0, abs=2e-3)
+    assert alike == pytest.approx(1.0, abs=5e-3)
