@@ -1,5 +1,5 @@
 """Nearest item vectors by inner product. Small catalogues are scanned; larger ones in eight bits first, which is as exact (`quantised`); the
-largest, and those that a processor has no instructions for, are walked through by FAISS.
+largest are walked through by FAISS. A processor without instructions for eight bits scans all in float32, and the walk begins earlier.
 
 Shapes: B users, D dim, K results, N items.
 """
