@@ -10,6 +10,7 @@ model that has not seen the future it is judged on.
 
 from __future__ import annotations
 
+import math
 import resource
 import tempfile
 from collections.abc import Callable, Mapping
@@ -36,7 +37,7 @@ from app.learning.jobs import Job
 from app.learning.private_budget import require_opacus
 from app.learning.splits import Split, temporal
 from app.learning.training_config import TrainingConfig
-from app.learning.warm_start import continue_from, fits, retuned
+from app.learning.warm_start import continue_from, fits, newest, retuned
 from app.release.version import ModelVersion
 from app.retrieval.ranker import SlateRanker
 from app.retrieval.snapshot import Snapshot
@@ -124,7 +125,8 @@ def retrain(job: Job, deps: RetrainDeps, progress: Progress) -> Retrained:
         checkpoints=deps.checkpoints,
         scenarios=deps.scenarios,
     )
-    holdout = temporal(data)
+    # Old events that were imported since move the quantile back: what the live trial has learned from is no future to judge it by.
+    holdout = temporal(data, not_before=newest(live[1]) if live is not None else -math.inf)
     if warm is not None and live is not None:
         tell, past = _stage("fit on the past", progress), holdout.train
         trial = continue_from(live[1], past, inputs, config, tell, retuned(live[1], past, inputs, config, tell))

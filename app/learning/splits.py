@@ -111,8 +111,12 @@ def validation_cut(data: Interactions, protocol: Protocol, repeats: Repeats, see
     return split(data, protocol, repeats).sampled(MAX_VALIDATION_USERS, seed)
 
 
-def temporal(data: Interactions, repeats: Repeats = "exclude", who: Who = MAIN) -> Split:
-    return temporal_at(data, float(np.quantile(data.at_E, TRAIN_SHARE)) if len(data) else 0.0, repeats, who)
+def temporal(
+    data: Interactions, repeats: Repeats = "exclude", who: Who = MAIN, not_before: float = float("-inf")
+) -> Split:
+    """not_before: unix seconds; the cut is no earlier, whatever the quantile says."""
+    cut = float(np.quantile(data.at_E, TRAIN_SHARE)) if len(data) else 0.0
+    return temporal_at(data, max(cut, not_before), repeats, who)
 
 
 def temporal_at(data: Interactions, cut: float, repeats: Repeats = "exclude", who: Who = MAIN) -> Split:

@@ -75,7 +75,8 @@ def fits(manifest: Manifest, encoder_key: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Retuned:
-    """What an increment tunes anew. sources: parameters of some. ranker: fitted and judged anew, because it reads the fused score."""
+    """What an increment tunes anew. sources: parameters of some. ranker: fitted and judged anew, because it reads the fused score; where
+    that takes more cases than there are, both stay as they were."""
 
     sources: Parameters
     fusion: Fusion
@@ -99,6 +100,9 @@ def retuned(
     fusion, report, _ = fit_fusion_on(Ranker(trial, data, inputs), data, inner, config)
     ranker = Ranker(replace_manifest(trial, fusion=asdict(fusion)), data, inputs)
     ranked = fit_ranker_on(ranker, data, inner, config, progress) if config.ranker else RankerFit()
+    if config.ranker and trial.ranker_arrays and not ranked.arrays:
+        progress("ranker", 1.0, "the ranker and the fusion it reads stay as they were")
+        fusion, ranked = trial.fusion, RankerFit(trial.manifest.ranker, trial.ranker_arrays)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in report.items())
     progress("weigh sources", 1.0, f"NDCG@10 of {len(inner.users)} users since: {figures}")
     return Retuned({name: fitted.parameters for name, fitted in sources.items()}, fusion, ranked)

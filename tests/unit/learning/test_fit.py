@@ -1,10 +1,12 @@
 """A checkerboard: two kinds of shoppers, two kinds of items, and the model must return the withheld half."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import orjson
+import polars as pl
 import pytest
 
 from app.catalogue.item import Item
@@ -249,6 +251,26 @@ def test_a_retraining_run_full_then_incremental(encoder: Encoder, tmp_path: Path
     assert "live" in second.version.metrics
     loaded = Snapshot.load(tmp_path / second.version.version)
     assert set(top(loaded, TEA[:6], 2)) == set(TEA[6:])
+
+
+def test_the_live_model_is_not_judged_by_what_it_has_learned_from(encoder: Encoder, tmp_path: Path) -> None:
+    """Old events that are imported later move the last tenth of time back, into the past of the live model's trial."""
+    live = retrain(job(), deps(checkerboard(), encoder, tmp_path), no_progress).version
+    known = Snapshot.load(tmp_path / live.version / TRIAL).manifest.data
+    shop = checkerboard()
+    earlier = [
+        shop.events.with_columns(
+            pl.format("{} of {}", "event_id", pl.lit(days)), pl.col("occurred_at") - timedelta(days=days)
+        )
+        for days in (900, 800)
+    ]
+    grown = replace(shop, events=pl.concat([*earlier, shop.events]))
+    said = retrain(job(), deps(grown, encoder, tmp_path, tmp_path / live.version), no_progress).version
+    trial = Snapshot.load(tmp_path / said.version / TRIAL).manifest.data
+    assert "live" in said.metrics
+    assert trial["until"] == known["until"]
+    cut = float(np.quantile(interactions(grown).at_E, 0.9))
+    assert cut < datetime.fromisoformat(str(known["until"])).timestamp()  # without more ado it were this
 
 
 def test_a_live_model_of_other_texts_is_neither_continued_nor_compared_with(encoder: Encoder, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from app.benchmarks.rank import untrained
 from app.encoding.encoder import Encoder
 from app.features.items import ItemVocabulary
 from app.learning.dataset import Interactions, interactions
@@ -141,16 +142,18 @@ def test_a_model_of_other_texts_is_not_continued(first: Snapshot) -> None:
     assert not fits(replace(first.manifest, prompt_version="1"), "e")
 
 
+GROWN = [
+    *ROWS,
+    *((f"u{user:02}", "i8", 90.0) for user in range(2)),
+    *((f"u{user:02}", "i8", 101.0) for user in range(2, 24)),
+]
+
+
 def test_weights_follow_what_the_trial_has_not_seen(
     first: Snapshot, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On those cases they are no worse than the weights before; too few cases change nothing."""
-    grown = [
-        *ROWS,
-        *((f"u{user:02}", "i8", 90.0) for user in range(2)),
-        *((f"u{user:02}", "i8", 101.0) for user in range(2, 24)),
-    ]
-    data, inputs = material(grown, encoder, first.vocabulary, ["home"] * len(grown))
+    data, inputs = material(GROWN, encoder, first.vocabulary, ["home"] * len(GROWN))
     past = data.where(data.at_E <= SINCE)
     trial = continue_from(first, past, inputs, CONFIG, no_progress)
     assert retuned(trial, data, inputs, CONFIG, no_progress) is None
@@ -171,6 +174,27 @@ def test_weights_follow_what_the_trial_has_not_seen(
         for of in (trial, after_of)
     )
     assert after >= before
+
+
+def test_a_ranker_that_serves_outlives_an_increment_with_too_few_cases_for_another(
+    first: Snapshot, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together with the fusion whose score it reads."""
+    monkeypatch.setattr("app.learning.warm_start.MIN_USERS", 5)
+    data, inputs = material(GROWN, encoder, first.vocabulary, ["home"] * len(GROWN))
+    trial = continue_from(first, data.where(data.at_E <= SINCE), inputs, CONFIG, no_progress)
+    fitted = untrained()
+    proven = replace(
+        trial, manifest=replace(trial.manifest, ranker=fitted.parameters), ranker_arrays=dict(fitted.arrays)
+    )
+    without, tuned = (retuned(of, data, inputs, CONFIG, no_progress) for of in (trial, proven))
+    assert without is not None
+    assert tuned is not None
+    assert (without.ranker.arrays, without.fusion == trial.fusion) == ({}, False)
+    assert (tuned.ranker.parameters, tuned.fusion) == (fitted.parameters, trial.fusion)
+    assert tuned.sources == without.sources
+    final = continue_from(first, data, inputs, CONFIG, no_progress, tuned)
+    assert final.ranker.method("home", None, is_cold=False) == "ranker"
 
 
 def test_the_half_life_follows_a_shop_whose_taste_has_turned(
