@@ -17,6 +17,7 @@ from app.api.faults import install_fault_handlers
 from app.api.openapi import build_document
 from app.api.raw_path import RawPathMiddleware
 from app.api.routes import (
+    experiments,
     feedback,
     items,
     jobs,
@@ -36,7 +37,7 @@ from app.observability.logs import configure_logging
 from app.settings import Settings, load_settings
 
 LOOK_SECONDS = 0.1
-ROUTERS = (recommendations, pages, rank, feedback, items, users, scenarios, jobs, models, keys, operations)
+ROUTERS = (recommendations, pages, rank, feedback, items, users, scenarios, experiments, jobs, models, keys, operations)
 
 
 def create_app(

@@ -17,6 +17,7 @@ ItemId = Annotated[PathId, Path(description="One percent-encoded segment", examp
 UserId = Annotated[PathId, Path(description="One percent-encoded segment", examples=["u1"])]
 EventId = Annotated[PathId, Path(description="One percent-encoded segment", examples=["click-4711"])]
 ScenarioName = Annotated[PathId, Path(description="One percent-encoded segment", examples=["gifts"])]
+ExperimentName = Annotated[PathId, Path(description="One percent-encoded segment", examples=["diverse home"])]
 JobId = Annotated[PathId, Path(examples=["01JJX2M8Z6Q5T0V4W9Y1B3C7D2"])]
 Version = Annotated[PathId, Path(examples=["2026-01-31T12-00-00Z-ab12"])]
 KeyId = Annotated[PathId, Path(examples=["01JJX2M8Z6Q5T0V4W9Y1B3C7D2"])]

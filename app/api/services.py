@@ -10,6 +10,7 @@ from app.access.key_ring import KeyRing
 from app.access.key_use import KeyUse
 from app.access.rate_limit import RateLimiter
 from app.catalogue.ports import CatalogueStore
+from app.experiments.experiment import Experiment
 from app.feedback.event import Event
 from app.feedback.merging import Guest, Merged
 from app.feedback.state import LiveState
@@ -83,6 +84,20 @@ class ScenarioRegistry(Protocol):
         """A ready-made scenario goes back to its default. False if there was nothing of that name."""
 
 
+class ExperimentRegistry(Protocol):
+    def get(self, name: str) -> Experiment:
+        """Raises NotFound("experiment_not_found")."""
+
+    def all(self) -> list[Experiment]:
+        """By name."""
+
+    async def put(self, experiment: Experiment) -> None:
+        """Raises Invalid for what could never work, Conflict("scenario_in_experiment")."""
+
+    async def delete(self, name: str) -> bool:
+        """False if there was nothing of that name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """ready: a slate can be served now, if need be from fallbacks only. complete: also the live model is loaded."""
@@ -106,6 +121,7 @@ class Services:
     live_state: LiveState
     recommender: Recommender
     scenarios: ScenarioRegistry
+    experiments: ExperimentRegistry
     jobs: JobStore
     versions: VersionStore
     keys: KeyRing

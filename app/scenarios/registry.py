@@ -32,7 +32,7 @@ class ScenarioRegistry:
 
     async def put(self, scenario: Scenario) -> None:
         """Raises Invalid for a filter, source or fallback that could never work, Unavailable when the store is gone."""
-        self._check(scenario)
+        self.check(scenario)
         await self._store.put(scenario)
         self._replace(scenario.name, scenario)
 
@@ -52,7 +52,8 @@ class ScenarioRegistry:
         others = {other: kept for other, kept in self._scenarios.items() if other != name}
         self._scenarios = MappingProxyType(others if scenario is None else {**others, name: scenario})
 
-    def _check(self, scenario: Scenario) -> None:
+    def check(self, scenario: Scenario) -> None:
+        """Raises Invalid for a filter, source or fallback that could never work."""
         if scenario.filter is not None:
             parse_filter(scenario.filter)
         for field in ("boosts", "page_promotions"):

@@ -34,7 +34,9 @@ CATALOGUE_RETRY_SECONDS = 1.0  # how long requests leave a database alone that d
 logger = structlog.get_logger(__name__)
 
 
-class Keys(Protocol):
+class Refreshed(Protocol):
+    """What is read again when its counter moved."""
+
     async def refresh(self) -> None: ...
 
 
@@ -52,7 +54,8 @@ class Follower:
         versions: VersionStore,
         artifacts: ArtifactStore,
         scenarios: ScenarioRegistry,
-        keys: Keys,
+        experiments: Refreshed,
+        keys: Refreshed,
         forget_texts: Callable[[], None] = lambda: None,
         interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
@@ -63,6 +66,7 @@ class Follower:
         self._versions = versions
         self._artifacts = artifacts
         self._scenarios = scenarios
+        self._experiments = experiments
         self._keys = keys
         self._forget_texts = forget_texts
         self._interval_seconds = interval_seconds
@@ -170,6 +174,7 @@ class Follower:
 
     async def _follow_scenarios(self) -> None:
         await self._scenarios.refresh()
+        await self._experiments.refresh()
         await self._live.state.use_scenarios(self._scenarios.all())
 
     async def _follow_models(self) -> None:

@@ -19,6 +19,8 @@ from ulid import ULID
 
 from app.catalogue.item import LIST_ITEM_FIELDS, PLAIN_ITEM_FIELDS
 from app.errors import Invalid, NotFound, Unavailable
+from app.experiments.experiment import Variant
+from app.experiments.registry import ExperimentRegistry
 from app.feedback.event import Impression
 from app.feedback.state import Exposure, LiveState, UserState
 from app.patience import Hold, hold_on
@@ -80,6 +82,7 @@ class Recommender:
     live: Live
     follower: Follower
     scenarios: ScenarioRegistry
+    experiments: ExperimentRegistry
     live_state: LiveState
     profiles: ProfileTexts
     record: Callable[[Impression], object]
@@ -159,10 +162,15 @@ class Recommender:
         """hidden: items not to show, beside those that the requests exclude themselves."""
         begin = perf_counter()
         self._check_ready()
-        scenarios = [self.scenarios.get(request.scenario) for request in requests]
+        placements = [self.scenarios.get(request.scenario) for request in requests]
+        variants = [self._variant(request) for request in requests]
+        scenarios = [
+            scenario if variant is None else variant.of(scenario)
+            for scenario, variant in zip(placements, variants, strict=True)
+        ]
         check_size(requests, scenarios)
         filters = [self._filters(place, *pair) for place, pair in enumerate(zip(requests, scenarios, strict=True))]
-        live, visit, degraded = await self._meet(requests[0], scenarios)
+        live, visit, degraded = await self._meet(requests[0], placements)
         state_ms = round((perf_counter() - begin) * 1e3, 3)
         now = self.clock()
         words: list[AskedWords | None] = [None] * len(requests)
@@ -177,10 +185,10 @@ class Recommender:
             for request, scenario, wanted, said in zip(requests, scenarios, filters, words, strict=True)
         ]  # fmt: skip
         served, drafts = [], await self._drafts(asked, live)
-        for place, (draft, request) in enumerate(zip(drafts, requests, strict=True)):
+        for place, (draft, request, variant) in enumerate(zip(drafts, requests, variants, strict=True)):
             draft.timings_ms |= {"state": state_ms, "total": round((perf_counter() - begin) * 1e3, 3)}
             has_more = draft.num_left > num_taken(draft, drafts[place + 1 :])
-            served.append(Served(make_slate(draft, degraded), request, now, has_more))
+            served.append(Served(make_slate(draft, degraded, variant), request, now, has_more))
         return served
 
     async def _drafts(self, asked: Sequence[Asked], live: LiveSnapshot) -> list[Draft]:
@@ -277,6 +285,8 @@ class Recommender:
         """A slate made before, with the properties its items have now, without those that are not to be had any more or that the filters leave
         out; each keeps its position."""
         request, scenario = of.request, self.scenarios.get(of.request.scenario)
+        if (variant := self._variant(request)) is not None:
+            scenario = variant.of(scenario)
         state = await self.live_state.read(request.user_id, request.session_id)
         await self._catch_up(state, ())
         live = await self._live_of(request.model_version) or self.live.current
@@ -324,6 +334,9 @@ class Recommender:
     async def _in_thread(self, work: Callable[[*Args], Result], *args: *Args) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
+    def _variant(self, request: SlateRequest) -> Variant | None:
+        return self.experiments.variant_for(request.scenario, request.user_id, request.session_id)
+
     def _scenario_or_none(self, name: str) -> Scenario | None:
         try:
             return self.scenarios.get(name)
@@ -349,7 +362,7 @@ def check_size(requests: Sequence[SlateRequest], scenarios: Sequence[Scenario]) 
         )
 
 
-def make_slate(draft: Draft, degraded: tuple[str, ...]) -> Slate:
+def make_slate(draft: Draft, degraded: tuple[str, ...], variant: Variant | None = None) -> Slate:
     request, live = draft.asked.request, draft.live
     rows = [pick.row for pick in draft.picks]
     item_ids, cold = live.catalogue.ids_at(rows), live.are_cold(rows)
@@ -369,6 +382,7 @@ def make_slate(draft: Draft, degraded: tuple[str, ...]) -> Slate:
         items=items,
         fallbacks=tuple(draft.fallbacks),
         degraded=degraded,
+        variant=variant.name if variant else None,
         interpreted_query=draft.asked.words.interpretation if draft.asked.words else None,
         diagnostics=diagnose(draft, degraded) if request.diagnostics else None,
     )

@@ -11,6 +11,7 @@ from app.access.key_ring import KeyRing
 from app.access.key_use import KeyUse
 from app.access.rate_limit import RateLimiter
 from app.api.services import Health, Services
+from app.experiments.registry import ExperimentRegistry
 from app.feedback.event import EVENT_WEIGHTS
 from app.feedback.impressions import ImpressionWriter
 from app.feedback.intake import FeedbackIntake
@@ -59,6 +60,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         live_state = await stack.enter_async_context(open_live_state(settings, stores))
         encoder = open_encoder(settings, stores)
         scenarios = ScenarioRegistry(stores.scenarios, SOURCE_NAMES)
+        experiments = ExperimentRegistry(stores.experiments, scenarios)
         admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
         keys = KeyRing(stores.keys, admin_key, settings.pepper())
         key_use = KeyUse(stores.keys)
@@ -75,6 +77,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             versions=stores.versions,
             artifacts=artifacts,
             scenarios=scenarios,
+            experiments=experiments,
             keys=keys,
             forget_texts=texts.forget,
         )
@@ -98,6 +101,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             live,
             follower,
             scenarios,
+            experiments,
             live_state,
             texts,
             impressions.write,
@@ -134,6 +138,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             live_state=live_state,
             recommender=recommender,
             scenarios=scenarios,
+            experiments=experiments,
             jobs=stores.jobs,
             versions=CheckedVersions(stores.versions, check_of(artifacts)),
             keys=keys,

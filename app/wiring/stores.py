@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.keys import KeyStore
 from app.catalogue.ports import ShopDataStore
+from app.experiments.experiment import ExperimentStore
 from app.feedback.merging import MergeStore
 from app.learning.jobs import JobStore
 from app.privacy.encryption import TextCipher
@@ -21,6 +22,7 @@ from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.engine import create_engine
 from app.stores.postgres.erasing import PostgresErasure
 from app.stores.postgres.events import PostgresEvents
+from app.stores.postgres.experiments import PostgresExperiments
 from app.stores.postgres.exporting import PostgresHoldings
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.jobs import PostgresJobs
@@ -49,6 +51,7 @@ class Stores:
     shop_data: ShopDataStore
     events: PostgresEvents
     scenarios: ScenarioStore
+    experiments: ExperimentStore
     jobs: JobStore
     versions: VersionStore
     keys: KeyStore
@@ -77,6 +80,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
             shop_data=outer_shop_data(settings, PostgresShopData(engine, cipher)),
             events=PostgresEvents(engine),
             scenarios=PostgresScenarios(engine),
+            experiments=PostgresExperiments(engine),
             jobs=PostgresJobs(engine),
             versions=PostgresVersions(engine),
             keys=PostgresKeys(engine),

@@ -119,13 +119,9 @@ class CapsBody(Body):
     brand: Annotated[int, Field(ge=1, le=MAX_SLATE)] | None = None
 
 
-class ScenarioPut(Body):
-    model_config = ConfigDict(json_schema_extra={"examples": [GIFTS]})
+class ScenarioSettings(Body):
+    """All of a scenario but its name and what it is for."""
 
-    name: Id | None = Field(None, description="May be repeated here; it must be the one in the path")
-    description: Description = Field(
-        description="What the placement is for; it initialises the scenario's parameters where there is no data"
-    )
     sources: Annotated[dict[str, SourceWeight], Field(min_length=1, max_length=100)] = Field(
         dict(LEARNED),
         description=f"Candidate source: weight, or learned. Sources: {', '.join(SOURCE_NAMES)}. "
@@ -153,33 +149,44 @@ class ScenarioPut(Body):
         None, description="Scores halve with this age of an item"
     )
 
-    def to_scenario(self, name: str) -> Scenario:
-        return Scenario(
-            name=name,
-            description=self.description,
-            sources=self.sources,
-            filter=self.filter,
-            exclude=Exclusions(self._purchased_days(), self.exclude.seen_impressions, self.exclude.context_items),
-            n=self.n,
-            fallback=tuple(self.fallback),
-            objective=Objective(**self.objective.model_dump()) if self.objective else None,
-            boosts=tuple(boost.to_boost() for boost in self.boosts),
-            pins=tuple(Pin(**pin.model_dump()) for pin in self.pins),
-            page_promotions=tuple(Promotion(**promotion.model_dump()) for promotion in self.page_promotions),
-            diversity=self.diversity,
-            calibration=self.calibration,
-            caps=Caps(**self.caps.model_dump()),
-            exploration=self.exploration,
-            exploration_method=self.exploration_method,
-            rotation=Rotation(**self.rotation.model_dump()) if self.rotation else None,
-            freshness_half_life_days=self.freshness_half_life_days,
-        )
+    def settings(self) -> dict[str, Any]:
+        """As fields of `Scenario`."""
+        return {
+            "sources": self.sources,
+            "filter": self.filter,
+            "exclude": Exclusions(self._purchased_days(), self.exclude.seen_impressions, self.exclude.context_items),
+            "n": self.n,
+            "fallback": tuple(self.fallback),
+            "objective": Objective(**self.objective.model_dump()) if self.objective else None,
+            "boosts": tuple(boost.to_boost() for boost in self.boosts),
+            "pins": tuple(Pin(**pin.model_dump()) for pin in self.pins),
+            "page_promotions": tuple(Promotion(**promotion.model_dump()) for promotion in self.page_promotions),
+            "diversity": self.diversity,
+            "calibration": self.calibration,
+            "caps": Caps(**self.caps.model_dump()),
+            "exploration": self.exploration,
+            "exploration_method": self.exploration_method,
+            "rotation": Rotation(**self.rotation.model_dump()) if self.rotation else None,
+            "freshness_half_life_days": self.freshness_half_life_days,
+        }
 
     def _purchased_days(self) -> float:
         """As given; not given, purchases may come back where `repeat` is asked to bring them."""
         if "repeat" in self.sources and "purchased_days" not in self.exclude.model_fields_set:
             return 0.0
         return self.exclude.purchased_days
+
+
+class ScenarioPut(ScenarioSettings):
+    model_config = ConfigDict(json_schema_extra={"examples": [GIFTS]})
+
+    name: Id | None = Field(None, description="May be repeated here; it must be the one in the path")
+    description: Description = Field(
+        description="What the placement is for; it initialises the scenario's parameters where there is no data"
+    )
+
+    def to_scenario(self, name: str) -> Scenario:
+        return Scenario(name, self.description, **self.settings())
 
 
 class ExcludeView(View):

@@ -25,9 +25,7 @@ class PostgresScenarios:
         self._engine = engine
 
     async def put(self, scenario: Scenario) -> None:
-        body = json.loads(json.dumps(dataclasses.asdict(scenario), default=datetime.isoformat))
-        del body["name"]
-        row = insert(scenarios).values(name=scenario.name, body=body)
+        row = insert(scenarios).values(name=scenario.name, body=to_body(scenario))
         replace = row.on_conflict_do_update(
             index_elements=["name"], set_={"body": row.excluded.body, "updated_at": func.now()}
         )
@@ -48,6 +46,13 @@ class PostgresScenarios:
         query = select(scenarios.c.name, scenarios.c.body).order_by(scenarios.c.name)
         async with begin(self._engine) as connection:
             return [to_scenario(name, body) for name, body in await connection.execute(query)]
+
+
+def to_body(scenario: Scenario) -> dict[str, Any]:
+    """All but the name, as JSON."""
+    body: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(scenario), default=datetime.isoformat))
+    del body["name"]
+    return body
 
 
 def to_scenario(name: str, body: dict[str, Any]) -> Scenario:

@@ -108,6 +108,12 @@ scenarios = Table(
     Column("name", ID, primary_key=True), required("body", JSONB), required("updated_at", TIME, "now()"),
 )  # fmt: skip
 
+experiments = Table(
+    "experiments", metadata,
+    Column("name", ID, primary_key=True), required("scenario", ID), required("variants", JSONB), required("updated_at", TIME, "now()"),
+    Index("experiments_scenario", "scenario", unique=True),
+)  # fmt: skip
+
 model_versions = Table(
     "model_versions", metadata,
     Column("version", ID, primary_key=True),

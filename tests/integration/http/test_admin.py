@@ -153,3 +153,67 @@ def test_health(service: Service) -> None:
         assert (ready["postgres"], ready["redis"], ready["model_version"]) == ("up", "up", None)
         assert "duoscene_requests_total" in anyone.get("/metrics").text
         assert anyone.get("/docs").status_code == 200
+
+
+HALVES = [{"name": "control", "share": 0.5}, {"name": "few", "share": 0.5, "overrides": {"n": 3}}]
+
+
+def test_an_experiment_is_put_read_changed_and_ended(admin: httpx.Client, new_id: str) -> None:
+    scenario, url = f"/v1/scenarios/{new_id}", f"/v1/admin/experiments/{new_id}"
+    assert admin.put(scenario, json={"description": "To be tried."}).status_code == 200
+    overrides = {
+        "pins": [{"position": 2, "item_id": "a", "from": "2026-01-01T00:00:00Z", "until": None}], "n": 3,
+        "exclude": {"purchased_days": 5.0, "seen_impressions": 0.0, "context_items": True},
+    }  # fmt: skip
+    variants = [
+        {"name": "control", "share": 0.5, "overrides": {}},
+        {"name": "few", "share": 0.25, "overrides": overrides},
+    ]
+    put = admin.put(url, json={"scenario": new_id, "variants": variants})
+    assert put.status_code == 200, put.text
+    assert put.json() == {"name": new_id, "scenario": new_id, "variants": variants}
+    assert admin.put(url, json=put.json()).json() == put.json() == admin.get(url).json()
+    assert put.json() in admin.get("/v1/admin/experiments?limit=1000").json()["experiments"]
+    other = admin.put(f"{url}-again", json={"scenario": new_id, "variants": HALVES})
+    assert new_id in is_problem(other, 409, "scenario_in_experiment")["detail"]
+    assert admin.delete(url).status_code == 204
+    for gone in (admin.delete(url), admin.get(url)):
+        is_problem(gone, 404, "experiment_not_found")
+
+
+def test_slates_say_their_variant(admin: httpx.Client, new_id: str) -> None:
+    for n in range(5):
+        assert admin.put(f"/v1/items/{new_id}-{n}", json={"title": f"Thing {n}"}).status_code < 300
+    admin.put(f"/v1/scenarios/{new_id}", json={"description": "To be tried.", "sources": {"new": 1.0}, "n": 5})
+    admin.put(f"/v1/admin/experiments/{new_id}", json={"scenario": new_id, "variants": HALVES})
+    asked = [{"user_id": f"{new_id}-u{n}"} for n in range(8)] + [{"session_id": f"{new_id}-s{n}"} for n in range(8)]
+    slates = [admin.get("/v1/recommendations", params={"scenario": new_id, **who}).json() for who in asked]
+    assert {(slate["variant"], len(slate["items"])) for slate in slates} == {("control", 5), ("few", 3)}
+    assert admin.get("/v1/recommendations", params={"scenario": new_id}).json()["variant"] is None
+    ranked = {"scenario": new_id, "item_ids": [f"{new_id}-{n}" for n in range(5)], **asked[0]}
+    assert len(admin.post("/v1/rank", json=ranked).json()["items"]) == 5
+    admin.delete(f"/v1/admin/experiments/{new_id}")
+    assert admin.get("/v1/recommendations", params={"scenario": new_id, **asked[0]}).json()["variant"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "loc"),
+    [
+        ({"scenario": "no-such"}, "unknown_scenario", ["scenario"]),
+        ({"variants": []}, "too_few", ["variants"]),
+        ({"variants": [HALVES[0], HALVES[0]]}, "repeated_variant", []),
+        ({"variants": [{**HALVES[0], "share": 0.6}, HALVES[1]]}, "too_many_shares", []),
+        ({"variants": [{"name": "a", "share": 0}]}, "out_of_range", ["variants", 0, "share"]),
+        ({"variants": [{"name": "a", "share": 1, "overrides": {"colour": 1}}]}, "unknown_field", ["variants", 0, "overrides", "colour"]),
+        ({"variants": [{"name": "a", "share": 1, "overrides": {"description": "x"}}]}, "unknown_field", ["variants", 0, "overrides", "description"]),
+        ({"variants": [{"name": "a", "share": 1, "overrides": {"sources": {"wishes": 1}}}]}, "unknown_source", ["variants", 0, "overrides", "sources", "wishes"]),
+        ({"name": "another"}, "id_mismatch", ["name"]),
+    ],
+)  # fmt: skip
+def test_bad_experiments(
+    admin: httpx.Client, new_id: str, change: dict[str, object], code: str, loc: list[str | int]
+) -> None:
+    url = f"/v1/admin/experiments/{new_id}"
+    problem = is_problem(admin.put(url, json={"scenario": "email", "variants": HALVES, **change}), 422, code)
+    assert [error["loc"] for error in problem["errors"]] == [loc]
+    is_problem(admin.get(url), 404)

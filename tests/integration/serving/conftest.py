@@ -24,6 +24,7 @@ from app.catalogue.records import frame_of
 from app.catalogue.sample_shop import SampleShop, generate_sample_shop
 from app.catalogue.shop_data import EVENT_SCHEMA, USER_SCHEMA, ShopData
 from app.encoding.encoder import Encoder
+from app.experiments.registry import ExperimentRegistry
 from app.feedback.event import Event, Impression
 from app.feedback.state import Exposure, LiveState, UserState
 from app.learning.dataset import interactions
@@ -48,6 +49,7 @@ from app.serving.profiles import ProfileTexts
 from app.serving.recommender import Recommender
 from app.stores.artifacts import LocalArtifacts
 from app.stores.postgres.catalogue import PostgresCatalogue
+from app.stores.postgres.experiments import PostgresExperiments
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.keys import PostgresKeys
 from app.stores.postgres.revisions import PostgresRevisions
@@ -174,6 +176,7 @@ class Process:
     follower: Follower
     live: Live
     scenarios: ScenarioRegistry
+    experiments: ExperimentRegistry
     recommender: Recommender
     shoppers: Shoppers
     impressions: list[Impression]
@@ -207,9 +210,10 @@ class Shop:
     ) -> AsyncIterator[Process]:
         live, shoppers, impressions = Live(self.encoder), Shoppers(), list[Impression]()
         registry = ScenarioRegistry(self.scenarios, SOURCE_NAMES)
+        experiments = ExperimentRegistry(PostgresExperiments(self.engine), registry)
         given: dict[str, Any] = {
             "encoder": self.encoder, "revisions": PostgresRevisions(self.engine), "catalogue": self.catalogue,
-            "versions": self.versions, "artifacts": self.artifacts, "scenarios": registry,
+            "versions": self.versions, "artifacts": self.artifacts, "scenarios": registry, "experiments": experiments,
             "keys": KeyRing(PostgresKeys(self.engine)), "interval_seconds": 0.05,
         }  # fmt: skip
         follower = Follower(live, **(given | parts))
@@ -219,6 +223,7 @@ class Shop:
             live,
             follower,
             registry,
+            experiments,
             live_state or shoppers,
             ProfileTexts(self.encoder),
             impressions.append,  # type: ignore[arg-type]
@@ -227,7 +232,7 @@ class Shop:
         )
         if start:
             await follower.start()
-        yield Process(follower, live, registry, recommender, shoppers, impressions)
+        yield Process(follower, live, registry, experiments, recommender, shoppers, impressions)
         await follower.close()
         recommender.close()
         await seal.close()
