@@ -17,6 +17,7 @@ ORDER = (
     "send_feedback", "recommend", "recommend_get", "recommend_page", "rank_items", "similar_items", "merge_user", "retract_feedback",
     "export_user", "get_taste",
     "put_scenario", "get_scenario", "list_scenarios", "delete_scenario",
+    "put_experiment", "get_experiment", "list_experiments", "delete_experiment",
     "create_key", "list_keys", "list_jobs", "list_models",
     "delete_user", "delete_item", "healthz", "readyz", "metrics",
 )  # fmt: skip
