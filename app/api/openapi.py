@@ -38,6 +38,7 @@ TAGS = [
     {"name": "scenarios", "description": "Placements with a purpose"},
     {"name": "training", "description": "Retraining jobs"},
     {"name": "models", "description": "Model versions: the live one, activation, rollback"},
+    {"name": "report", "description": "How placements, variants and models do"},
     {"name": "keys", "description": "API keys"},
     {"name": "operations", "description": "Health and metrics"},
 ]

@@ -11,6 +11,7 @@ from app.access.key_use import KeyUse
 from app.access.rate_limit import RateLimiter
 from app.catalogue.ports import CatalogueStore
 from app.experiments.experiment import Experiment
+from app.experiments.report import Reporter
 from app.feedback.event import Event
 from app.feedback.merging import Guest, Merged
 from app.feedback.state import LiveState
@@ -124,6 +125,7 @@ class Services:
     experiments: ExperimentRegistry
     jobs: JobStore
     versions: VersionStore
+    reporter: Reporter
     keys: KeyRing
     key_use: KeyUse
     rate_limiter: RateLimiter

@@ -12,6 +12,7 @@ from app.access.key_use import KeyUse
 from app.access.rate_limit import RateLimiter
 from app.api.services import Health, Services
 from app.experiments.registry import ExperimentRegistry
+from app.experiments.report import Reporter
 from app.feedback.event import EVENT_WEIGHTS
 from app.feedback.impressions import ImpressionWriter
 from app.feedback.intake import FeedbackIntake
@@ -141,6 +142,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             experiments=experiments,
             jobs=stores.jobs,
             versions=CheckedVersions(stores.versions, check_of(artifacts)),
+            reporter=Reporter(stores.report, hold=patiently),
             keys=keys,
             key_use=key_use,
             rate_limiter=RateLimiter(bank, settings.rate_limit_per_minute),

@@ -29,6 +29,7 @@ from app.stores.postgres.jobs import PostgresJobs
 from app.stores.postgres.keys import PostgresKeys
 from app.stores.postgres.merging import PostgresMerges
 from app.stores.postgres.pulse import Pulse
+from app.stores.postgres.report import PostgresReport
 from app.stores.postgres.retention import PostgresRetention
 from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.scenarios import PostgresScenarios
@@ -63,6 +64,7 @@ class Stores:
     retention: PostgresRetention
     erasure: PostgresErasure
     holdings: PostgresHoldings
+    report: PostgresReport
 
 
 @contextlib.asynccontextmanager
@@ -92,6 +94,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
             retention=PostgresRetention(engine),
             erasure=PostgresErasure(engine, cipher),
             holdings=PostgresHoldings(engine, cipher),
+            report=PostgresReport(engine),
         )
     finally:
         await pulse.close()

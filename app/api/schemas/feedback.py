@@ -50,7 +50,7 @@ class EventBody(Body):
     recommendation_id: Id | None = None
     position: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(None, description="From 1")
     value: Annotated[float, Field(ge=-1e12, le=1e12)] | None = Field(
-        None, description="Money, or the stars of a rating"
+        None, description="Money (of a purchase what was paid, all pieces together), or the stars of a rating"
     )
     quantity: Annotated[float, Field(gt=0, le=1e9)] | None = None
     currency: Word | None = None

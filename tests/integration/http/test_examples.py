@@ -18,7 +18,7 @@ ORDER = (
     "export_user", "get_taste",
     "put_scenario", "get_scenario", "list_scenarios", "delete_scenario",
     "put_experiment", "get_experiment", "list_experiments", "delete_experiment",
-    "create_key", "list_keys", "list_jobs", "list_models",
+    "create_key", "list_keys", "list_jobs", "list_models", "get_report",
     "delete_user", "delete_item", "healthz", "readyz", "metrics",
 )  # fmt: skip
 ELSEWHERE = {  # their ids are not known before; see test_admin, test_pages
