@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from app.api.problems import FieldError
 
 MAX_SHOWN_CHARS = 60
-FREE_WORDS = {"text", "query", "context", "attributes", "cursor"}  # what people said of themselves is never repeated
+FREE_WORDS = {
+    "text",
+    "query",
+    "context",
+    "attributes",
+    "cursor",
+    "q",
+}  # what people said of themselves is never repeated
 CODES = {
     "extra_forbidden": "unknown_field",
     "missing": "missing_field",
@@ -42,7 +48,7 @@ def field_errors(found: Sequence[Any]) -> list[FieldError]:
 
 def parameter_errors(found: Sequence[Any]) -> list[FieldError]:
     """Of path and query parameters: the framework says first in which part of the request they stand; callers do not."""
-    return [replace(error, loc=error.loc[1:]) for error in field_errors(found)]
+    return field_errors([{**error, "loc": error["loc"][1:]} for error in found])
 
 
 def _code(kind: str) -> str:

@@ -14,8 +14,11 @@ from app.stores.postgres.engine import begin
 
 MAX_GROUPS = 1_000
 MAX_CURRENCIES = 50  # of one group
-# key: scenario, variant and model version, each null where the report is not by it; null as a whole for the total. An array, because
-# equal keys with nulls in them are equal there.
+# Where nothing is known yet of fresh rows (an import, the last minutes), PostgreSQL expects one slate and one event, and goes through all
+# events again for each slate.
+TUNING = text("SET LOCAL enable_nestloop = off")
+# key: scenario, variant and model version, each null where the report is not by it. An array, because equal keys with nulls in them are
+# equal there. place: of a key by its slates, 0 for the total. shopper: a digest of 64 bits, which counts and sums faster than a name.
 # shown: where the storefront says what it showed, that and what was acted on; otherwise the whole slate.
 # A storefront's clock may be an hour behind this service's.
 SUMS = text("""
@@ -23,8 +26,10 @@ SUMS = text("""
         SELECT recommendation_id, item_ids,
                ARRAY[CASE WHEN :by_scenario THEN scenario END, CASE WHEN :by_variant THEN variant END,
                      CASE WHEN :by_model_version THEN model_version END] AS key,
-               coalesce('u' || user_id, 's' || session_id, 'r' || recommendation_id) AS shopper
+               hashtextextended(coalesce('u' || user_id, 's' || session_id, 'r' || recommendation_id), 0) AS shopper
         FROM impressions WHERE shown_at >= :since AND shown_at < :until
+    ), places AS MATERIALIZED (
+        SELECT key, row_number() OVER (ORDER BY count(*) DESC, key) AS place FROM slates GROUP BY key
     ), acts AS MATERIALIZED (
         SELECT recommendation_id, item_id, type, currency, value
         FROM slates JOIN events USING (recommendation_id)
@@ -39,51 +44,47 @@ SUMS = text("""
             FROM acts GROUP BY recommendation_id, item_id
         ) AS of_items GROUP BY recommendation_id
     ), outcomes AS MATERIALIZED (
-        SELECT recommendation_id, key, shopper, CASE WHEN is_reported THEN items ELSE item_ids END AS shown,
+        SELECT recommendation_id, place, shopper, CASE WHEN is_reported THEN items ELSE item_ids END AS shown,
                coalesce(clicks, 0) AS clicks, coalesce(purchases, 0) AS purchases
-        FROM slates LEFT JOIN done USING (recommendation_id)
+        FROM slates JOIN places USING (key) LEFT JOIN done USING (recommendation_id)
     ), shoppers AS MATERIALIZED (
-        SELECT key, shopper, count(*)::float8 AS slates, sum(cardinality(shown))::float8 AS shown,
+        SELECT coalesce(place, 0) AS place, shopper, count(*)::float8 AS slates, sum(cardinality(shown))::float8 AS shown,
                sum(clicks)::float8 AS clicks, sum(purchases)::float8 AS purchases
-        FROM outcomes GROUP BY GROUPING SETS ((key, shopper), (shopper))
+        FROM outcomes GROUP BY GROUPING SETS ((place, shopper), (shopper))
     ), counts AS (
-        SELECT key, count(*) AS shoppers, sum(slates) AS slates,
+        SELECT place, count(*) AS shoppers, sum(slates) AS slates,
                sum(shown) AS shown, sum(clicks) AS clicks, sum(purchases) AS purchases,
                sum(shown * shown) AS shown_shown, sum(shown * clicks) AS shown_clicks, sum(clicks * clicks) AS clicks_clicks,
                sum(clicks * purchases) AS clicks_purchases, sum(purchases * purchases) AS purchases_purchases,
                sum(slates * slates) AS slates_slates
-        FROM shoppers GROUP BY key
+        FROM shoppers GROUP BY place
     ), spent AS (
-        SELECT key, shopper, currency, sum(value) AS money
+        SELECT coalesce(place, 0) AS place, shopper, currency, sum(value) AS money
         FROM acts JOIN outcomes USING (recommendation_id)
         WHERE type = 'purchase' AND value IS NOT NULL
-        GROUP BY GROUPING SETS ((key, shopper, currency), (shopper, currency))
+        GROUP BY GROUPING SETS ((place, shopper, currency), (shopper, currency))
     ), revenue AS (
-        SELECT coalesce(spent.key, '{}') AS key, currency, sum(money) AS money, sum(money * money) AS money_money,
-               sum(money * slates) AS money_slates,
-               row_number() OVER (PARTITION BY spent.key ORDER BY count(*) DESC, currency) AS place
-        FROM spent JOIN shoppers
-        ON spent.shopper = shoppers.shopper AND coalesce(spent.key, '{}') = coalesce(shoppers.key, '{}')
-        GROUP BY spent.key, currency
+        SELECT place, currency, sum(money) AS money, sum(money * money) AS money_money, sum(money * slates) AS money_slates,
+               row_number() OVER (PARTITION BY place ORDER BY count(*) DESC, currency) AS number
+        FROM spent JOIN shoppers USING (place, shopper) GROUP BY place, currency
     ), revenues AS (
-        SELECT key, array_agg(currency) AS currencies, array_agg(money) AS money, array_agg(money_money) AS money_money,
+        SELECT place, array_agg(currency) AS currencies, array_agg(money) AS money, array_agg(money_money) AS money_money,
                array_agg(money_slates) AS money_slates
-        FROM revenue WHERE place <= :max_currencies + 1 GROUP BY key
+        FROM revenue WHERE number <= :max_currencies + 1 GROUP BY place
     ), for_sale AS MATERIALIZED (
         SELECT item_id FROM items
         WHERE described AND available AND (published_at IS NULL OR published_at <= :until)
         AND (expires_at IS NULL OR expires_at > :until)
     ), covered AS (
-        SELECT coalesce(key, '{}') AS key, count(DISTINCT item_id) AS items
-        FROM (SELECT DISTINCT key, unnest(shown) AS item_id FROM outcomes) AS shown JOIN for_sale USING (item_id)
-        GROUP BY GROUPING SETS ((key), ())
+        SELECT coalesce(place, 0) AS place, count(DISTINCT item_id) AS covered
+        FROM (SELECT place, unnest(shown) AS item_id FROM outcomes GROUP BY 1, 2) AS shown JOIN for_sale USING (item_id)
+        GROUP BY GROUPING SETS ((place), ())
     )
-    SELECT counts.*, (SELECT count(*) FROM for_sale) AS for_sale, covered.items AS covered,
+    SELECT places.key, counts.*, (SELECT count(*) FROM for_sale) AS for_sale, covered,
            currencies, money, money_money, money_slates
-    FROM (SELECT) AS always LEFT JOIN counts ON true
-    LEFT JOIN covered ON covered.key = coalesce(counts.key, '{}')
-    LEFT JOIN revenues ON revenues.key = coalesce(counts.key, '{}')
-    ORDER BY counts.key IS NOT NULL, slates DESC, counts.key LIMIT :max_groups + 2
+    FROM (SELECT) AS always LEFT JOIN counts ON true LEFT JOIN places USING (place)
+    LEFT JOIN covered USING (place) LEFT JOIN revenues USING (place)
+    WHERE place IS NULL OR place <= :max_groups + 1 ORDER BY place
 """).bindparams(
     *(bindparam(name, type_=DateTime(timezone=True)) for name in ("since", "until")),
     *(bindparam(f"by_{name}", type_=Boolean()) for name in ("scenario", "variant", "model_version")),
@@ -101,6 +102,7 @@ class PostgresReport:
             "by_scenario": "scenario" in by, "by_variant": "variant" in by, "by_model_version": "model_version" in by,
         }  # fmt: skip
         async with begin(self._engine) as connection:
+            await connection.execute(TUNING)
             total, *rows = (await connection.execute(SUMS, values)).all()
         groups = [group_of(row) for row in rows[:MAX_GROUPS]] if by else []
         is_cut = len(rows) > MAX_GROUPS or any(len(row.currencies or ()) > MAX_CURRENCIES for row in (total, *rows))

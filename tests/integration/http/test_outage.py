@@ -34,6 +34,7 @@ def test_slates_outlive_the_stores(tmp_path: Path) -> None:
                     shop.post("/v1/feedback", json=CLICK),
                     admin.get("/v1/items/sku-1"),
                     admin.get("/v1/items"),
+                    admin.get("/v1/admin/report"),
                 ):
                     is_problem(call, 503, "store_unavailable")
                     assert int(call.headers["retry-after"]) >= 1
