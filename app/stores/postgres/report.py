@@ -7,13 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Boolean, DateTime, Integer, Row, bindparam, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.errors import Unavailable
 from app.experiments.report import Dimension, GroupSums, RatioSums, ReportSums
-from app.stores.postgres.engine import begin
+from app.stores.postgres.engine import begin, sqlstate
 
 MAX_GROUPS = 1_000
 MAX_CURRENCIES = 50  # of one group
+CANCELLED = "57014"  # by the statement timeout, as a rule
 # Where nothing is known yet of fresh rows (an import, the last minutes), PostgreSQL expects one slate and one event, and goes through all
 # events again for each slate.
 TUNING = text("SET LOCAL enable_nestloop = off")
@@ -103,10 +106,19 @@ class PostgresReport:
         }  # fmt: skip
         async with begin(self._engine) as connection:
             await connection.execute(TUNING)
-            total, *rows = (await connection.execute(SUMS, values)).all()
+            try:
+                total, *rows = (await connection.execute(SUMS, values)).all()
+            except DBAPIError as error:
+                if sqlstate(error) == CANCELLED:
+                    raise too_long() from error
+                raise
         groups = [group_of(row) for row in rows[:MAX_GROUPS]] if by else []
         is_cut = len(rows) > MAX_GROUPS or any(len(row.currencies or ()) > MAX_CURRENCIES for row in (total, *rows))
         return ReportSums(sorted(groups, key=name_of), group_of(total), is_cut)
+
+
+def too_long() -> Unavailable:
+    return Unavailable("the database took too long for this report; ask for a shorter window", code="store_unavailable")
 
 
 def name_of(group: GroupSums) -> tuple[str, ...]:

@@ -284,6 +284,15 @@ async def test_rows_that_nothing_is_known_of_yet_are_joined_in_one_pass(shop: Sh
     await impatient.dispose()
 
 
+async def test_a_report_that_takes_too_long_says_what_to_do(shop: Shop, database_url: str) -> None:
+    impatient = create_engine(database_url, statement_seconds=1)
+    async with begin(shop.engine) as connection:
+        await connection.execute(text("LOCK TABLE impressions IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(Unavailable, match="shorter window"):
+            await Shop(impatient).report()
+    await impatient.dispose()
+
+
 async def test_a_database_that_is_away_is_unavailable() -> None:
     engine = create_engine("postgresql://nobody@127.0.0.1:1/nothing")
     with pytest.raises(Unavailable):
