@@ -38,7 +38,21 @@ from app.observability.logs import configure_logging
 from app.settings import Settings, load_settings
 
 LOOK_SECONDS = 0.1
-ROUTERS = (recommendations, pages, rank, feedback, items, users, scenarios, experiments, jobs, models, report, keys, operations)
+ROUTERS = (
+    recommendations,
+    pages,
+    rank,
+    feedback,
+    items,
+    users,
+    scenarios,
+    experiments,
+    jobs,
+    models,
+    report,
+    keys,
+    operations,
+)
 
 
 def create_app(

@@ -36,6 +36,7 @@ TAGS = [
     {"name": "items", "description": "The catalogue"},
     {"name": "users", "description": "Who they are, as far as the shop says"},
     {"name": "scenarios", "description": "Placements with a purpose"},
+    {"name": "experiments", "description": "A/B tests of a scenario"},
     {"name": "training", "description": "Retraining jobs"},
     {"name": "models", "description": "Model versions: the live one, activation, rollback"},
     {"name": "report", "description": "How placements, variants and models do"},
@@ -46,7 +47,7 @@ SECURITY = {
     "type": "http",
     "scheme": "bearer",
     "description": "`Authorization: Bearer <key>`. A key has scopes: `recommend` (slates), `feedback` (events), "
-    "`catalog` (items and users), `admin` (everything, and scenarios, training, models, keys).",
+    "`catalog` (items and users), `admin` (everything, and scenarios, experiments, training, models, report, keys).",
 }
 REQUEST_ID = {
     "description": "The caller's X-Request-Id, else a new one; it stands in the logs",

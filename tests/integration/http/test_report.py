@@ -71,6 +71,36 @@ def test_what_shoppers_do_with_slates_stands_in_the_report(admin: httpx.Client, 
     assert [(row["model_version"], row["slates"]) for row in mine] == [("none", 3)]
 
 
+def test_variants_of_an_experiment_are_told_apart(admin: httpx.Client, new_id: str) -> None:
+    admin.put(f"/v1/scenarios/{new_id}", json={"description": "A place that is tried", "n": 4})
+    admin.post("/v1/items", json=[{"item_id": f"{new_id}-{n}", "title": f"Thing {n}"} for n in range(4)])
+    variants = [{"name": "control", "share": 0.5}, {"name": "few", "share": 0.5, "overrides": {"n": 2}}]
+    admin.put(f"/v1/admin/experiments/{new_id}", json={"scenario": new_id, "variants": variants})
+    seen: dict[str, int] = {"control": 0, "few": 0}
+    for n in range(20):
+        asked = {"scenario": new_id, "user_id": f"{new_id}-u{n}"}
+        slate = admin.post("/v1/recommendations", json=asked).json()
+        seen[slate["variant"]] += 1
+        if slate["variant"] == "few":
+            click = {"type": "click", "item_id": slate["items"][0]["item_id"], "user_id": asked["user_id"]}
+            admin.post("/v1/feedback", json={**click, "recommendation_id": slate["recommendation_id"]})
+    assert all(seen.values())
+
+    def found() -> dict[str, Any] | None:
+        rows = admin.get(URL, params={"by": "scenario,variant"}).json()["rows"]
+        mine = {row["variant"]: row for row in rows if row["scenario"] == new_id}
+        return mine if sum(row["slates"] for row in mine.values()) == 20 else None
+
+    rows = within(20, found)
+    assert {name: row["shoppers"] for name, row in rows.items()} == seen
+    assert {name: row["impressions"] for name, row in rows.items()} == {
+        "control": 4 * seen["control"],
+        "few": 2 * seen["few"],
+    }
+    assert (rows["few"]["ctr"]["value"], rows["control"]["clicks"]) == (0.5, 0)
+    assert rows["control"]["ctr"]["low"] == 0 < rows["few"]["ctr"]["low"]
+
+
 def row_of(admin: httpx.Client, scenario: str, slates: int) -> dict[str, Any] | None:
     rows = [row for row in admin.get(URL).json()["rows"] if row["scenario"] == scenario]
     return rows[0] if rows and rows[0]["slates"] == slates else None

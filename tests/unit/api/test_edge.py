@@ -39,7 +39,6 @@ async def test_the_callers_request_id_is_kept_if_it_is_sane(client: httpx.AsyncC
     [
         "/", "/v1", "/v1/items/", "/v1/items/a/similar/", "/v1/items/a/b", "/healthz/", "/v2/items", "//v1/items",
         "/v1/recommendations/last",
-        "/v1/admin/experiments/x",
     ],
 )  # fmt: skip
 async def test_what_is_not_there_is_a_problem_document(client: httpx.AsyncClient, path: str) -> None:

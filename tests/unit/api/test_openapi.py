@@ -19,7 +19,7 @@ IDS = {
     "list_scenarios", "put_scenario", "get_scenario", "delete_scenario",
     "start_retrain", "list_jobs", "get_job", "cancel_job",
     "list_models", "get_model", "activate_model", "rollback_model",
-    "get_report",
+    "put_experiment", "get_experiment", "list_experiments", "delete_experiment", "get_report",
     "create_key", "list_keys", "revoke_key", "healthz", "readyz", "metrics",
 }  # fmt: skip
 OPEN = {"healthz", "readyz", "metrics"}
