@@ -40,7 +40,8 @@ class GroupSums:
     """One row of the report before statistics.
 
     scenario, variant, model_version: None where the report is not by it; a variant also where there was no experiment.
-    clicks: clicked of shown items. purchases: bought of clicked items. revenue: currency -> money of slates.
+    clickers: shoppers with a click. clicks: clicked of shown items. purchases: bought of clicked items. revenue: currency -> money of
+    slates.
     coverage: share of the catalogue's available items that were shown; None where the catalogue is empty.
     """
 
@@ -49,6 +50,7 @@ class GroupSums:
     model_version: str | None
     slates: int
     shoppers: int
+    clickers: int
     clicks: RatioSums
     purchases: RatioSums
     revenue: Mapping[str | None, RatioSums]
@@ -71,7 +73,7 @@ class ReportStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """value: None where the denominator is 0. low, high: the 95 % interval; None with fewer than two shoppers."""
+    """value: None where the denominator is 0. low, high: the 95 % interval; None with fewer than two shoppers in the denominator."""
 
     value: float | None
     low: float | None
@@ -146,7 +148,7 @@ def row_of(group: GroupSums) -> Row:
         clicks=round(group.clicks.y),
         ctr=share(group.clicks, n),
         purchases=round(group.purchases.y),
-        cvr=share(group.purchases, n),
+        cvr=share(group.purchases, group.clickers),
         revenue=[Revenue(currency, sums.y, mean(sums, n)) for currency, sums in group.revenue.items()],
         coverage=group.coverage,
     )
@@ -164,7 +166,8 @@ def mean(sums: RatioSums, n: int) -> Estimate:
 
 
 def share(sums: RatioSums, n: int) -> Estimate:
-    """y / x of n shoppers, where y is a part of x, and Wilson's interval for as many independent trials as the variance is worth.
+    """y / x of the n shoppers with anything in x, where y is a part of x, and Wilson's interval for as many independent trials as the
+    variance is worth.
 
     It stays within [0, 1] and does not shrink to a point where nobody or everybody did it: there a shopper counts as one trial. Never
     more trials than x. Source: Franco, Little, Louis & Slud 2019, "Comparative Study of Confidence Intervals for Proportions in Complex

@@ -88,7 +88,7 @@ class ReportQuery(fields.Query):
 
 class EstimateView(View):
     value: float | None = Field(description="null: nothing to divide by")
-    low: float | None = Field(description="Of the 95 % interval; null: fewer than two shoppers")
+    low: float | None = Field(description="Of the 95 % interval; null: fewer than two shoppers in what is divided by")
     high: float | None
 
 

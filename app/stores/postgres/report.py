@@ -55,7 +55,7 @@ SUMS = text("""
                sum(clicks)::float8 AS clicks, sum(purchases)::float8 AS purchases
         FROM outcomes GROUP BY GROUPING SETS ((place, shopper), (shopper))
     ), counts AS (
-        SELECT place, count(*) AS shoppers, sum(slates) AS slates,
+        SELECT place, count(*) AS shoppers, count(*) FILTER (WHERE clicks > 0) AS clickers, sum(slates) AS slates,
                sum(shown) AS shown, sum(clicks) AS clicks, sum(purchases) AS purchases,
                sum(shown * shown) AS shown_shown, sum(shown * clicks) AS shown_clicks, sum(clicks * clicks) AS clicks_clicks,
                sum(clicks * purchases) AS clicks_purchases, sum(purchases * purchases) AS purchases_purchases,
@@ -138,6 +138,7 @@ def group_of(row: Row[Any]) -> GroupSums:
         model_version=model_version,
         slates=round(slates),
         shoppers=row.shoppers or 0,
+        clickers=row.clickers or 0,
         clicks=ratio(row.clicks, row.shown, row.clicks_clicks, row.shown_clicks, row.shown_shown),
         purchases=ratio(row.purchases, row.clicks, row.purchases_purchases, row.clicks_purchases, row.clicks_clicks),
         revenue=dict(sorted(revenue.items(), key=lambda entry: entry[0] or "")),

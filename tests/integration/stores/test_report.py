@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalogue.item import Item
 from app.errors import Unavailable
-from app.experiments.report import Dimension, RatioSums, Report, Reporter, Row
+from app.experiments.report import Dimension, Estimate, RatioSums, Report, Reporter, Row
 from app.feedback.event import Event, Impression
 from app.stores.postgres import report as store
 from app.stores.postgres.catalogue import PostgresCatalogue
@@ -184,6 +184,18 @@ async def test_sums_are_over_shoppers(shop: Shop) -> None:
     assert sums.total.clicks == RatioSums(3, 9, 4 + 1, 10 + 2, 25 + 4 + 1 + 1)
     assert sums.total.purchases == RatioSums(1, 3, 1, 2, 4 + 1)
     assert sums.total.revenue == {"EUR": RatioSums(6, 5, 36, 12, 4 + 1 + 1 + 1)}
+
+
+async def test_a_cvr_rests_on_the_shoppers_who_clicked(shop: Shop) -> None:
+    for n in range(50):
+        await shop.show(f"r{n}", "abcd", f"u{n}")
+    for item_id in "abcd":
+        await shop.act("purchase", "r0", item_id)
+    total = await shop.total()
+    assert (total.ctr.low is not None, total.cvr) == (True, Estimate(1.0, None, None))
+    await shop.act("purchase", "r1", "a")
+    cvr = (await shop.total()).cvr
+    assert (cvr.value, cvr.low) == (1.0, pytest.approx(2 / (2 + 12.7062**2), rel=1e-4))  # two trials, t of one degree
 
 
 async def test_rows_by_scenario_variant_and_version_and_a_total_that_counts_shoppers_once(shop: Shop) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.experiments.report import Estimate, RatioSums, mean, share
+from app.experiments.report import Estimate, GroupSums, RatioSums, mean, row_of, share
 
 Counts = NDArray[np.float64]
 
@@ -64,6 +64,22 @@ def test_95_of_100_intervals_hold_the_true_rate(n: int, rate: float, least: floa
         assert found.high is not None
         held.append(found.low <= rate <= found.high)
     assert least < np.mean(held) < 0.985
+
+
+def test_95_of_100_intervals_hold_the_true_cvr_where_few_shoppers_click() -> None:
+    rng = np.random.default_rng(5)
+    held = []
+    for _ in range(1_500):
+        clicks = np.where(rng.random(300) < 0.02, 1.0 + rng.poisson(4, 300), 0.0)
+        bought = rng.binomial(clicks.astype(int), rng.beta(0.5, 2.0, 300)).astype(float)
+        clickers = int(np.count_nonzero(clicks))
+        found = row_of(
+            GroupSums(None, None, None, 300, 300, clickers, RatioSums(), sums_of(bought, clicks), {}, None)
+        ).cvr
+        assert (found.low is None) == (clickers < 2)
+        if found.low is not None and found.high is not None:
+            held.append(found.low <= 0.2 <= found.high)
+    assert 0.93 < np.mean(held) < 0.99
 
 
 def test_the_delta_method_by_hand() -> None:
