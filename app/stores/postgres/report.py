@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, DateTime, Integer, Row, bindparam, text
+from sqlalchemy import Boolean, DateTime, Double, Integer, Row, bindparam, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -16,6 +16,7 @@ from app.stores.postgres.engine import begin, sqlstate
 
 MAX_GROUPS = 1_000
 MAX_CURRENCIES = 50  # of one group
+LEAST_MONEY, MOST_MONEY = 1e-100, 1e100  # PostgreSQL refuses the square of what lies beyond
 CANCELLED = "57014"  # by the statement timeout, as a rule
 # Where nothing is known yet of fresh rows (an import, the last minutes), PostgreSQL expects one slate and one event, and goes through all
 # events again for each slate.
@@ -64,7 +65,7 @@ SUMS = text("""
     ), spent AS (
         SELECT coalesce(place, 0) AS place, shopper, currency, sum(value) AS money
         FROM acts JOIN outcomes USING (recommendation_id)
-        WHERE type = 'purchase' AND value IS NOT NULL
+        WHERE type = 'purchase' AND (value = 0 OR abs(value) BETWEEN :least_money AND :most_money)
         GROUP BY GROUPING SETS ((place, shopper, currency), (shopper, currency))
     ), revenue AS (
         SELECT place, currency, sum(money) AS money, sum(money * money) AS money_money, sum(money * slates) AS money_slates,
@@ -92,6 +93,7 @@ SUMS = text("""
     *(bindparam(name, type_=DateTime(timezone=True)) for name in ("since", "until")),
     *(bindparam(f"by_{name}", type_=Boolean()) for name in ("scenario", "variant", "model_version")),
     *(bindparam(name, type_=Integer()) for name in ("max_currencies", "max_groups")),
+    *(bindparam(name, type_=Double()) for name in ("least_money", "most_money")),
 )
 
 
@@ -102,6 +104,7 @@ class PostgresReport:
     async def sums(self, since: datetime, until: datetime, by: Collection[Dimension]) -> ReportSums:
         values = {
             "since": since, "until": until, "max_groups": MAX_GROUPS, "max_currencies": MAX_CURRENCIES,
+            "least_money": LEAST_MONEY, "most_money": MOST_MONEY,
             "by_scenario": "scenario" in by, "by_variant": "variant" in by, "by_model_version": "model_version" in by,
         }  # fmt: skip
         async with begin(self._engine) as connection:

@@ -169,6 +169,22 @@ async def test_money_is_summed_by_currency_over_every_purchase(shop: Shop) -> No
     assert (euro.low, euro.high) == (pytest.approx(8.25 - 12.7062 * 4.25, rel=1e-5), pytest.approx(8.25 + 12.7062 * 4.25, rel=1e-5))  # fmt: skip
 
 
+@pytest.mark.parametrize("value", [1e-300, -1e-300, 5e-324, 1e300, -1.7e308, float("inf"), float("nan")])
+async def test_what_is_no_amount_of_money_does_not_break_the_report(shop: Shop, value: float) -> None:
+    await shop.show("r1", "ab", "u")
+    await shop.act("purchase", "r1", "a", 3.0, "EUR")
+    for item_id in "ab":
+        await shop.act("purchase", "r1", item_id, value, "EUR")
+    total = await shop.total()
+    assert (counts(total), money(total)) == ((1, 1, 2, 2, 2), {"EUR": 3.0})
+
+
+async def test_what_was_free_is_revenue_of_nothing(shop: Shop) -> None:
+    await shop.show("r1", "a", "u")
+    await shop.act("purchase", "r1", "a", 0.0, "EUR")
+    assert money(await shop.total()) == {"EUR": 0.0}
+
+
 async def test_sums_are_over_shoppers(shop: Shop) -> None:
     """u: 2 slates, 5 shown, 2 clicked, 1 bought for 6. s: 1 slate, 2 shown, 1 clicked. Two slates of nobody: 1 shown each."""
     await shop.show("r1", "abc", "u", session_id="s")
