@@ -8,14 +8,16 @@ shopper. So every figure is a ratio of two sums over shoppers, with the variance
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from scipy.special import stdtrit
 
+from app.errors import Unavailable
 from app.patience import Hold, hold_on
 from app.types import Clock, utc_now
 
@@ -118,22 +120,40 @@ class Report:
 class Reporter:
     """Makes one report at a time: each may read months of slates, and feedback needs the same database."""
 
-    def __init__(self, store: ReportStore, *, clock: Clock = utc_now, hold: Hold = hold_on) -> None:
+    def __init__(
+        self,
+        store: ReportStore,
+        *,
+        clock: Clock = utc_now,
+        hold: Hold = hold_on,
+        turn_seconds: float = REPORT_SECONDS,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._hold = hold
+        self._turn_seconds = turn_seconds
         self._turn = asyncio.Lock()
 
     async def report(self, window: timedelta, by: Sequence[Dimension]) -> Report:
         """Of the slates shown in the last `window`. Raises Unavailable."""
         until = self._clock()
         since = until - window
-        sums = await self._hold(self._read(since, until, by), REPORT_SECONDS)
+        async with self._in_turn():
+            sums = await self._hold(self._store.sums(since, until, by), REPORT_SECONDS)
         return Report(since, until, by, [row_of(group) for group in sums.groups], row_of(sums.total), sums.is_cut)
 
-    async def _read(self, since: datetime, until: datetime, by: Sequence[Dimension]) -> ReportSums:
-        async with self._turn:
-            return await self._store.sums(since, until, by)
+    @contextlib.asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """Whoever gives up waiting leaves no work behind, or reports that nobody waits for would keep the next ones waiting."""
+        try:
+            async with asyncio.timeout(self._turn_seconds):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Unavailable("other reports are being made; try again", code="store_unavailable") from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
 
 def row_of(group: GroupSums) -> Row:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Collection, Coroutine
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.experiments.report import Estimate, GroupSums, RatioSums, mean, row_of, share
+from app.errors import Unavailable
+from app.experiments.report import (
+    Dimension,
+    Estimate,
+    GroupSums,
+    RatioSums,
+    Reporter,
+    ReportSums,
+    mean,
+    row_of,
+    share,
+)
 
 Counts = NDArray[np.float64]
+T = TypeVar("T")
 
 
 def sums_of(y: Counts, x: Counts) -> RatioSums:
@@ -124,3 +140,34 @@ def test_shares_stay_within_their_bounds_whatever_few_shoppers_do() -> None:
             assert found.value is not None
             assert found.high is not None
             assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+class SlowStore:
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.num_asked = 0
+        self.answers = asyncio.Event()
+
+    async def sums(self, since: datetime, until: datetime, by: Collection[Dimension]) -> ReportSums:
+        self.num_asked += 1
+        await self.answers.wait()
+        return ReportSums([], GroupSums(None, None, None, 0, 0, 0, RatioSums(), RatioSums(), {}, None), is_cut=False)
+
+
+async def test_who_waits_too_long_for_a_turn_is_told_and_leaves_no_work_behind() -> None:
+    async def hold(work: Coroutine[Any, Any, T], seconds: float) -> T:
+        """As the pulse of the database does it: work that is not waited for any more goes on."""
+        return await asyncio.wait_for(asyncio.shield(work), 5)
+
+    store = SlowStore()
+    reporter = Reporter(store, hold=hold, turn_seconds=0.05)
+    first = asyncio.create_task(reporter.report(timedelta(days=1), []))
+    await asyncio.sleep(0)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="other reports"):
+            await reporter.report(timedelta(days=1), [])
+    store.answers.set()
+    await first
+    await reporter.report(timedelta(days=1), [])
+    assert store.num_asked == 2
