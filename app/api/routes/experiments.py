@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -14,10 +15,19 @@ from app.api.operation import STORE_ERRORS, json_of, operation
 from app.api.parameters import ExperimentName, Page, check_same_id
 from app.api.replies import no_content, reply
 from app.api.schemas.experiments import ExperimentList, ExperimentPut, ExperimentView
+from app.api.services import ScenarioRegistry
 from app.errors import NotFound
 
 router = APIRouter(prefix="/v1/admin/experiments", tags=["experiments"])
 ABSENT = {404: ("experiment_not_found",)}
+
+
+def sources_of(scenarios: ScenarioRegistry, name: str) -> Collection[str]:
+    """None of an unknown scenario, which is refused with the experiment."""
+    try:
+        return scenarios.get(name).sources
+    except NotFound:
+        return ()
 
 
 @router.get("", **operation("list_experiments", "List A/B tests", scope="admin", returns=ExperimentList, errors={}))
@@ -46,8 +56,9 @@ async def put_experiment(
     where there is no user; slates say it in `variant`. A scenario is in one experiment at a time. `POST /v1/rank` takes no part, because
     what it orders leaves no impression to judge by."""
     check_same_id(body.name, name, "name")
-    experiment = body.to_experiment(name)
-    await services_of(request).experiments.put(experiment)
+    services = services_of(request)
+    experiment = body.to_experiment(name, sources_of(services.scenarios, body.scenario))
+    await services.experiments.put(experiment)
     return reply(ExperimentView.of(experiment))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
@@ -33,8 +34,9 @@ class VariantBody(Body):
         "also when that changes later. None: a control",
     )
 
-    def to_variant(self) -> Variant:
-        settings, given = self.overrides.settings(), self.overrides.model_fields_set
+    def to_variant(self, sources: Collection[str]) -> Variant:
+        given = self.overrides.model_fields_set
+        settings = self.overrides.settings(self.overrides.sources if "sources" in given else sources)
         return Variant(self.name, self.share, {field: value for field, value in settings.items() if field in given})
 
 
@@ -60,8 +62,9 @@ class ExperimentPut(Body):
             )
         return self
 
-    def to_experiment(self, name: str) -> Experiment:
-        return Experiment(name, self.scenario, tuple(variant.to_variant() for variant in self.variants))
+    def to_experiment(self, name: str, sources: Collection[str]) -> Experiment:
+        """sources: of the scenario, because what `exclude` leaves open depends on them."""
+        return Experiment(name, self.scenario, tuple(variant.to_variant(sources) for variant in self.variants))
 
 
 class VariantView(View):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
@@ -149,12 +150,16 @@ class ScenarioSettings(Body):
         None, description="Scores halve with this age of an item"
     )
 
-    def settings(self) -> dict[str, Any]:
-        """As fields of `Scenario`."""
+    def settings(self, sources: Collection[str] | None = None) -> dict[str, Any]:
+        """As fields of `Scenario`. sources: those they go with; None: their own."""
         return {
             "sources": self.sources,
             "filter": self.filter,
-            "exclude": Exclusions(self._purchased_days(), self.exclude.seen_impressions, self.exclude.context_items),
+            "exclude": Exclusions(
+                self._purchased_days(self.sources if sources is None else sources),
+                self.exclude.seen_impressions,
+                self.exclude.context_items,
+            ),
             "n": self.n,
             "fallback": tuple(self.fallback),
             "objective": Objective(**self.objective.model_dump()) if self.objective else None,
@@ -170,9 +175,9 @@ class ScenarioSettings(Body):
             "freshness_half_life_days": self.freshness_half_life_days,
         }
 
-    def _purchased_days(self) -> float:
+    def _purchased_days(self, sources: Collection[str]) -> float:
         """As given; not given, purchases may come back where `repeat` is asked to bring them."""
-        if "repeat" in self.sources and "purchased_days" not in self.exclude.model_fields_set:
+        if "repeat" in sources and "purchased_days" not in self.exclude.model_fields_set:
             return 0.0
         return self.exclude.purchased_days
 

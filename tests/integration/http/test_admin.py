@@ -197,6 +197,24 @@ def test_slates_say_their_variant(admin: httpx.Client, new_id: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("overrides", "days"),
+    [
+        ({"exclude": {"seen_impressions": 5}}, 0),
+        ({"exclude": {"seen_impressions": 5, "purchased_days": 7}}, 7),
+        ({"exclude": {"seen_impressions": 5}, "sources": {"new": 1}}, 30),
+    ],
+)
+def test_a_variant_keeps_purchases_away_by_default_as_its_sources_say(
+    admin: httpx.Client, new_id: str, overrides: dict[str, object], days: float
+) -> None:
+    """Those of the scenario, where it has none of its own: `repeat` brings back what was bought."""
+    admin.put(f"/v1/scenarios/{new_id}", json={"description": "To buy again.", "sources": {"repeat": 1}})
+    variants = [{"name": "a", "share": 1, "overrides": overrides}]
+    put = admin.put(f"/v1/admin/experiments/{new_id}", json={"scenario": new_id, "variants": variants})
+    assert put.json()["variants"][0]["overrides"]["exclude"]["purchased_days"] == days
+
+
+@pytest.mark.parametrize(
     ("change", "code", "loc"),
     [
         ({"scenario": "no-such"}, "unknown_scenario", ["scenario"]),
