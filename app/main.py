@@ -39,20 +39,8 @@ from app.settings import Settings, load_settings
 
 LOOK_SECONDS = 0.1
 ROUTERS = (
-    recommendations,
-    pages,
-    rank,
-    feedback,
-    items,
-    users,
-    scenarios,
-    experiments,
-    jobs,
-    models,
-    report,
-    keys,
-    operations,
-)
+    recommendations, pages, rank, feedback, items, users, scenarios, experiments, jobs, models, report, keys, operations,
+)  # fmt: skip
 
 
 def create_app(

@@ -8,14 +8,8 @@ from typing import Any
 from app.api.problems import FieldError
 
 MAX_SHOWN_CHARS = 60
-FREE_WORDS = {
-    "text",
-    "query",
-    "context",
-    "attributes",
-    "cursor",
-    "q",
-}  # what people said of themselves is never repeated
+# What people said of themselves is never repeated.
+FREE_WORDS = {"text", "query", "context", "attributes", "cursor", "q"}
 CODES = {
     "extra_forbidden": "unknown_field",
     "missing": "missing_field",
