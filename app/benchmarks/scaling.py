@@ -102,7 +102,7 @@ def draw(points: Sequence[Point]) -> Figure:
         latencies.plot(at, [of.p99_ms for of in line], label=name, **look)
     _label(rates, "slates per second", sorted({of.concurrency for of in points}))
     _label(latencies, "p99, ms", sorted({of.concurrency for of in points}))
-    rates.legend()
+    figure.legend(*rates.get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from app.types import Json
 
 SLATE = 20
 CHECKED = 50  # users whose slates must differ
-ATTEMPTS = 20
+ATTEMPTS, PAUSE_SECONDS = 20, 0.1  # together longer than a service leaves Redis alone after a late answer
 LOADED = 0.8  # of the rate reached: where the latency is measured
 FULL = Expected(200, (f'"position":{SLATE},',), wished='"degraded":[]')
 PATH = "/v1/recommendations"
@@ -112,6 +113,7 @@ def _whole_slate(client: httpx.Client, call: Call) -> bytes:
             )
         if FULL.wished.encode() in answer.content:
             return answer.content
+        time.sleep(PAUSE_SECONDS)
     raise DuosceneError(f"{call.path}: {ATTEMPTS} slates in a row were made without the shopper's state")
 
 
