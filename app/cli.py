@@ -87,7 +87,7 @@ def serve() -> None:
 
 @app.command()
 def worker() -> None:
-    """The background worker alone: runs retraining jobs, one after the other."""
+    """The background worker alone: retraining jobs, one after the other, and the upkeep of the database."""
     settings = settings_with()
     limit_threads(settings.num_threads, default=all_cores())
     from app.commands import run_worker
@@ -102,7 +102,11 @@ def import_(
         str, typer.Option(help="auto, duoscene, movielens, online-retail, csv, jsonl or parquet")
     ] = "auto",
     map: Annotated[
-        list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Where a field stands in a file; repeat it")
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=COLUMN",
+            help="Where a field stands in a file, or FIELD==WORD: one word for all rows; repeat it",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what cleaning would do")] = False,
 ) -> None:

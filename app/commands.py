@@ -1,4 +1,4 @@
-"""What the commands of the command line do, apart from `up` and `doctor`."""
+"""What the short commands of the command line do; `up`, `serve`, `evaluate`, `bench`, `backup` and `doctor` have files of their own."""
 
 from __future__ import annotations
 

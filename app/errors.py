@@ -5,7 +5,7 @@
     ├── Conflict            409  job_running, gate_rejected, job_finished, no_earlier_version, artifact_broken, …
     ├── Gone                410  cursor_expired
     ├── Invalid             422  filter_unknown_field, filter_bad_value, …   (has a loc)
-    ├── Unavailable         503  store_unavailable, backlog_full, no_model   (has retry_after_seconds)
+    ├── Unavailable         503  store_unavailable, backlog_full   (has retry_after_seconds)
     ├── BadSettings              at start only
     ├── BadData                  import: a file cannot be read at all
     ├── Unwritable               a file or folder to write cannot be written

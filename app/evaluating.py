@@ -19,7 +19,6 @@ from app.encoding.encoder import Encoder
 from app.errors import BadData
 from app.learning.evaluation.ablation import ALL, FUSION, ablate, check_wanted
 from app.learning.evaluation.evaluate import (
-    OURS,
     EvaluateConfig,
     check,
     evaluate,
@@ -29,6 +28,7 @@ from app.learning.evaluation.evaluate import (
 )
 from app.learning.evaluation.fusion_ablation import ablate_fusion
 from app.learning.evaluation.html_report import ablation_html, html_report
+from app.learning.evaluation.report import OURS
 from app.learning.evaluation.table import ablation_table, difference_lines, fusion_table, tables, verdict_line
 from app.learning.inputs import encode_inputs
 from app.scenarios.defaults import READY_MADE

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     rate_limit_per_minute: int = Field(
         0, ge=0, description="Requests a key may make in a minute, unless it has a rate of its own; 0: any number"
     )
+    metrics_need_key: bool = Field(False, description="GET /metrics needs a key with the scope admin")
     encoder: str = Field(
         "default",
         description="'default' (all-MiniLM-L6-v2, ships with the install) or any sentence-transformers model name or path",

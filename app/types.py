@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
@@ -19,10 +20,23 @@ Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 Clock = Callable[[], datetime]
+RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def time_of(text: str) -> datetime | None:
+    """As UTC. None: not in the form of RFC 3339, or no moment of the calendar."""
+    if not RFC_3339.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 class Progress(Protocol):

@@ -30,7 +30,7 @@ class FieldError:
 
 @dataclass
 class HttpProblem(Exception):
-    """An error that exists at the HTTP edge only: 400, 401, 403, 404, 405, 413, 415, 422, 429."""
+    """An error that exists at the HTTP edge only: 400, 401, 403, 404, 405, 413, 415, 422, 429, 503."""
 
     status: int
     code: str

@@ -34,6 +34,9 @@ class Consent:
     train: bool = True
 
 
+MAX_AGE = 150
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     user_id: str

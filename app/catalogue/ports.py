@@ -48,8 +48,6 @@ class CatalogueStore(Protocol):
 
     async def get_user(self, user_id: str) -> User | None: ...
 
-    async def delete_user(self, user_id: str) -> bool: ...
-
     async def list_users(
         self, *, after: str | None, limit: int, query: str | None = None, whole_id: str | None = None
     ) -> list[User]:

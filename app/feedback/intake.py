@@ -149,6 +149,7 @@ class FeedbackIntake:
             self._durable.confirm(kept.group_id, is_live=is_live)
         except Exception:  # the events are durable: the answer is yes
             log.exception("the live state could not be updated")
+            self._durable.confirm(kept.group_id, is_live=False)
         left = set(kept.new_ids)
         for submit in group:
             mine = left & {event.event_id for event in submit.events}

@@ -43,10 +43,10 @@ def showings_of(impressions: Iterable[Impression]) -> list[Showing]:
 def repeats_slate(event: Event) -> bool:
     """The recommendation ids of the service say when the slate was made."""
     try:
-        made_at = ULID.from_str(event.recommendation_id or "").timestamp
-    except ValueError:
+        made_at = datetime.fromtimestamp(ULID.from_str(event.recommendation_id or "").timestamp, UTC)
+        return event.occurred_at <= made_at + SAME_SHOWING
+    except (ValueError, OverflowError):  # somebody else's id, or one of the year 10889
         return False
-    return event.occurred_at <= datetime.fromtimestamp(made_at, UTC) + SAME_SHOWING
 
 
 def act_of(kind: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 DIGITS = {"零": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
 UNITS = {"十": 10, "百": 100, "千": 1_000, "万": 10_000}
+MAX_AMOUNT = 1e15
 # One pattern for both scripts; an amount in words has at most eight characters. It begins where a run of digits begins and is bounded, or a
 # query of a thousand digits would be tried at every place in every length.
 _DIGITS = r"\d{1,15}(?:\.\d{1,4})?"
@@ -14,7 +15,12 @@ PATTERN = (
 
 
 def number_of(text: str) -> float | None:
-    """None: no number. Raises nothing."""
+    """None: no number, or one that no price reaches. Raises nothing."""
+    number = _number_of(text)
+    return number if number is not None and number <= MAX_AMOUNT else None
+
+
+def _number_of(text: str) -> float | None:
     text = text.strip().lower().replace(",", "")
     factor = 1.0
     if text and text[0].isdigit():

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from app.features.ranking import FEATURES
 from app.features.users import KINDS
 from app.learning.dataset import Interactions
-from app.learning.evaluation.rank import NUM_RANKED, Ask, Ranker
+from app.learning.evaluation.rank import Ask, Ranker
 from app.learning.next_events import Cases, without_history
 from app.learning.showings import ACT_SECONDS, ACTS, Showings
 from app.learning.splits import Repeats, Split
+from app.retrieval.candidates import NUM_RANKED
 from app.scenarios.scenario import Scenario
 from app.types import BoolArray, Float32Array, Int32Array, Int64Array, Progress
 
@@ -38,10 +39,6 @@ class Outcome:
     items: Int64Array
     labels_IH: BoolArray
     position_I: Int32Array
-
-    @property
-    def is_slate(self) -> bool:
-        return bool(self.position_I.any())
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,8 @@ from app.learning.ranker_cases import RankerCases
 from app.learning.ranker_heads import beliefs, believe, settle_heads
 from app.learning.ranker_training import train
 from app.learning.ranker_verdict import Judged, calibrate, choose, learned_objectives, score, settled
-from app.model.ranker import HEADS, NUM_HEADS
+from app.model.ranker import NUM_HEADS
+from app.model.ranker_runner import HEADS
 from app.retrieval.ranker import COLD, WHOLE_SHOP
 from app.types import Float32Array, Json, Progress
 

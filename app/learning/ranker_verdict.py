@@ -16,7 +16,8 @@ from app.learning.evaluation.calibration import expected_calibration_error
 from app.learning.evaluation.metrics import IDEAL
 from app.learning.ranker_cases import RankerCases
 from app.learning.ranker_curves import log_loss, logit, offset_for, platt
-from app.model.ranker import HEADS, MAX_POSITION, RankerNet, log_chances
+from app.model.ranker import MAX_POSITION, RankerNet, log_chances
+from app.model.ranker_runner import HEADS
 from app.retrieval.ranker import COLD, MAX_LOGIT, WHOLE_SHOP
 from app.types import BoolArray, Float32Array, Int64Array, Json
 

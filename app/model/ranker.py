@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from app.model.ranker_runner import CLIP, HEADS
 from app.types import Float32Array
 
-HEADS = ("click", "cart_add", "purchase")
 NUM_HEADS = len(HEADS)
 MAX_POSITION = 24  # deeper places count as this one; 0: not shown, nothing is known of a place
-CLIP = 5.0  # standard deviations that a feature may stand from its mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +122,6 @@ class RankerNet(nn.Module):
         """What `RankerRunner` reads."""
         held = {name: value.detach().cpu().numpy().astype(np.float32) for name, value in self.state_dict().items()}
         return {name.replace(".", "_"): np.ascontiguousarray(value) for name, value in held.items()}
-
-    def load_arrays(self, arrays: dict[str, NDArray[np.float32]]) -> None:
-        """The opposite of `arrays`."""
-        self.load_state_dict(
-            {name: torch.from_numpy(np.array(arrays[name.replace(".", "_")])) for name in self.state_dict()}
-        )
 
 
 def log_chances(logits_XH: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from app.compiled import compiled, reads, writes
 from app.types import Float32Array
 
-CLIP = 5.0  # as in `ranker`
+HEADS = ("click", "cart_add", "purchase")
+CLIP = 5.0  # standard deviations that a feature may stand from its mean
 MAX_FOLDED = 256  # scenarios whose folded weights are kept
 Folded = tuple[Float32Array, Float32Array]
 

@@ -119,9 +119,6 @@ class PseudonymousCatalogue:
         user = await self._inner.get_user(self._ids.hide(user_id))
         return None if user is None else renamed_user(user, self._ids.show)
 
-    async def delete_user(self, user_id: str) -> bool:
-        return await self._inner.delete_user(self._ids.hide(user_id))
-
     async def list_users(
         self, *, after: str | None, limit: int, query: str | None = None, whole_id: str | None = None
     ) -> list[User]:

@@ -12,6 +12,7 @@ import numpy as np
 from app.features.ranking.shopper import Shopper
 from app.types import Float32Array, Int32Array, Int64Array
 
+NUM_RANKED = 200  # candidates that are ranked for a slate of up to 20 places, in serving and where slates are judged
 Table = tuple[Int32Array, Float32Array]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, cast, get_args
 
 from app.catalogue.item import Item
@@ -17,7 +17,7 @@ from app.errors import Invalid
 from app.retrieval.clauses import All, Any, Clause, ContextItem, Node, Not, Operator
 from app.retrieval.columns import Columns
 from app.retrieval.item_fields import FIELD_KINDS, Kind, kind_of, scalar_of
-from app.types import BoolArray
+from app.types import BoolArray, time_of
 
 MAX_DEPTH = 10
 MAX_CLAUSES = 100
@@ -178,7 +178,7 @@ def _typed(name: str, kind: Kind, value: object, loc: Loc) -> object:
         if isinstance(value, list | tuple) and 0 < len(value) <= MAX_VALUES:
             return [_typed(name, "string", element, (*loc, i)) for i, element in enumerate(value)]
     elif kind == "time":
-        if (at := _time(value)) is not None:
+        if isinstance(value, str) and (at := time_of(value)) is not None:
             return at
     elif (scalar := scalar_of(value)) is not None and kind in (scalar[0], "attribute") and _is_text(value):
         return value
@@ -206,16 +206,6 @@ def _context_value(name: str, kind: Kind, operator: Operator, value: Mapping[str
             loc=(*loc, "context_item"),
         )
     return ContextItem(other, loc)
-
-
-def _time(value: object) -> datetime | None:
-    if not isinstance(value, str) or "T" not in value.upper():
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-        return None if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _is_text(value: object) -> bool:

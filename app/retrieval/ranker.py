@@ -17,13 +17,12 @@ from numba import types
 from app.compiled import compiled, reads, writes
 from app.features.moment import NO_MOMENT, Moment
 from app.features.ranking import FEATURES
-from app.model.ranker_runner import RankerRunner
+from app.model.ranker_runner import HEADS, RankerRunner
 from app.retrieval.sources.moment import EDITORIAL, QUERY
 from app.retrieval.sources.source import Fitted
 from app.scenarios.scenario import Objective, Weight
 from app.types import Float32Array
 
-HEADS = ("click", "cart_add", "purchase")
 Method = Literal["ranker", "fusion", "rank fusion"]
 WHOLE_SHOP, COLD = "", "without history"  # keys of `choices` beside the scenarios
 CERTAIN = np.float32(16.1181)  # logit of a chance of 1 - 1e-7

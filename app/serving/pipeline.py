@@ -12,6 +12,7 @@ from typing import TypeVarTuple
 
 from app.errors import Invalid
 from app.feedback.state import Exposure
+from app.retrieval.candidates import NUM_RANKED
 from app.serving.composition.boosts import boost
 from app.serving.composition.dislikes import lower_disliked
 from app.serving.composition.exploration import explore
@@ -29,8 +30,7 @@ from app.serving.reasons.explain import explain
 from app.serving.retrieve import Call, retrieve_all, weights_of
 from app.serving.rules import Asked, Gate
 
-NUM_RANKED = 200  # candidates of one slate, at least
-MOST_RANKED = 400  # and at most, where its places are not more
+MOST_RANKED = 400  # candidates of one slate, where its places are not more; NUM_RANKED at least
 RANKED_PER_PLACE = 10
 Args = TypeVarTuple("Args")
 

@@ -71,11 +71,12 @@ def run(name: str, data: Path, rest: Sequence[str]) -> dict[str, Any]:
 
 
 def plain(command: str) -> str:
-    """Without the places of one machine: the data by its name, no --json."""
+    """Without the places of one machine: the data by its name, nothing that was written."""
     words = command.split()
-    if "--json" in words:
-        place = words.index("--json")
-        del words[place : place + 2]
+    for written in ("--json", "--dump", "--html"):
+        if written in words:
+            place = words.index(written)
+            del words[place : place + 2]
     if "--data" in words:
         place = words.index("--data") + 1
         words[place] = Path(words[place]).name

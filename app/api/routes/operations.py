@@ -1,12 +1,12 @@
-"""/healthz, /readyz, /metrics: for orchestrators, load balancers and Prometheus. None needs a key."""
+"""/healthz, /readyz, /metrics: for orchestrators, load balancers and Prometheus. None needs a key, but /metrics where the settings ask for one."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
-from app.api.auth import services_of
-from app.api.operation import operation
+from app.api.auth import RequireScope, services_of
+from app.api.operation import AUTH_ERRORS, operation
 from app.api.problems import HttpProblem
 from app.api.replies import reply
 from app.api.schemas.operations import Alive, Ready, UpOrDown
@@ -49,10 +49,13 @@ async def readyz(request: Request) -> Response:
 @router.get(
     "/metrics",
     response_class=PlainTextResponse,
-    **operation("metrics", "Figures for Prometheus", has_input=False, errors={}),
+    **operation("metrics", "Figures for Prometheus", has_input=False, errors=AUTH_ERRORS),
 )
-async def prometheus_metrics() -> Response:
-    """One aggregated answer, however many worker processes there are."""
+async def prometheus_metrics(request: Request) -> Response:
+    """One aggregated answer, however many worker processes there are. Needs a key with the scope admin where
+    DUOSCENE_METRICS_NEED_KEY is set, and none otherwise."""
+    if services_of(request).settings.metrics_need_key:
+        await RequireScope("admin")(request)
     return Response(metrics.exposition(), media_type=metrics.MEDIA_TYPE)
 
 

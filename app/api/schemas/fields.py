@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
@@ -11,11 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from app.api.raw_path import decode_segment
+from app.types import RFC_3339, time_of
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
 MAX_DEPTH = 16
 MAX_INT = 2**63 - 1
 MAX_PAGE = 1000
@@ -75,10 +73,10 @@ def parse_time(value: Any) -> datetime:
     """RFC 3339 with an offset, as UTC."""
     if not isinstance(value, str) or not RFC_3339.fullmatch(value):
         raise PydanticCustomError("bad_time", "a time is RFC 3339 with an offset, such as 2026-01-31T12:00:00Z")
-    try:
-        return datetime.fromisoformat(value.upper()).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise PydanticCustomError("bad_time", "no such moment in the calendar") from error
+    at = time_of(value)
+    if at is None:
+        raise PydanticCustomError("bad_time", "no such moment in the calendar")
+    return at
 
 
 def check_json(value: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from app.api.schemas.fields import Attributes, Body, Id, LongText, PatchBody, Time, View, Word, listing_of
 from app.api.schemas.items import Tags
-from app.catalogue.item import Consent, User
+from app.catalogue.item import MAX_AGE, Consent, User
 from app.feedback.merging import Guest
 
 HANNAH: dict[str, Any] = {
@@ -25,7 +25,7 @@ HANNAH: dict[str, Any] = {
     "consent": {"personalize": True, "train": True},
 }
 
-Age = Annotated[int, Field(ge=0, le=150)]
+Age = Annotated[int, Field(ge=0, le=MAX_AGE)]
 
 
 class ConsentBody(Body):

@@ -18,12 +18,12 @@ from app.catalogue.cleaning.cells import bad_id, drop_bad_ids, impossible_number
 from app.catalogue.cleaning.ledger import Ledger
 from app.catalogue.cleaning.notes import write_notes
 from app.catalogue.cleaning.report import CleaningReport, Finding
+from app.catalogue.item import MAX_AGE
 from app.catalogue.shop_data import EVENT_SCHEMA, TIME, ShopData
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_PRICE = 1e9
-MAX_AGE = 130
 MAX_TYPE_LENGTH = 64
 _EVENT_CONTENT = [name for name in EVENT_SCHEMA if name != "event_id"]
 

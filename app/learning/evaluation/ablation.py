@@ -112,7 +112,7 @@ def ablate(
     rng = np.random.default_rng(config.training.seed)
     withheld_N = _withheld(data, rng)
     whole = split(data.where(~withheld_N[data.item_E]), config.protocol, config.repeats)
-    cold = _cold_split(data, whole, withheld_N, config)
+    cold = _cold_split(data, whole, withheld_N)
     chosen = [variant for variant in VARIANTS if {variant.group, variant.name, ALL} & set(wanted)]
     judged: dict[str, tuple[Judged, FloatArray]] = {}
     for done, variant in enumerate(chosen):
@@ -155,7 +155,7 @@ def _withheld(data: Interactions, rng: np.random.Generator) -> BoolArray:
     return withheld_N
 
 
-def _cold_split(data: Interactions, whole: Split, withheld_N: BoolArray, config: FitConfig) -> Split:
+def _cold_split(data: Interactions, whole: Split, withheld_N: BoolArray) -> Split:
     """The judged users with what they chose of the withheld items, at any time: those are no part of anyone's history."""
     users, targets = [], []
     for user in whole.users.tolist():

@@ -20,7 +20,7 @@ from app.learning.dataset import Interactions, interactions
 from app.learning.evaluation.ours import OurLists, Wanted, dump, run_ours
 from app.learning.evaluation.peers import PEERS
 from app.learning.evaluation.peers.running import PeerBudget, PeerLists, run_peers
-from app.learning.evaluation.report import Material, report_of
+from app.learning.evaluation.report import OURS, Material, report_of
 from app.learning.evaluation.slices import MAX_STRANGERS, MIN_SLICE_USERS, new_items, strangers
 from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs, encode_inputs
@@ -30,7 +30,6 @@ from app.learning.training_config import TrainingConfig
 from app.scenarios.defaults import READY_MADE
 from app.types import Json, Progress
 
-OURS = "duoscene"
 MODELS = (*PEERS, OURS)
 LIST_LENGTH = 50
 TUNING_SECONDS = 1_800.0

@@ -21,12 +21,12 @@ from app.features.ranking import Shopper
 from app.learning.dataset import Interactions
 from app.learning.evaluation.bootstrap import Interval, intervals
 from app.learning.evaluation.compare import MAIN_METRIC, Judged, difference, judge
-from app.learning.evaluation.rank import NUM_RANKED, WHOLE_SHOP, Ranker, asks_of
+from app.learning.evaluation.rank import WHOLE_SHOP, Ranker, asks_of
 from app.learning.fit import fit
 from app.learning.fit_config import FitConfig
 from app.learning.inputs import Inputs
 from app.learning.splits import Split
-from app.retrieval.candidates import Candidates, Ranked
+from app.retrieval.candidates import NUM_RANKED, Candidates, Ranked
 from app.retrieval.fusion import UNFITTED
 from app.retrieval.snapshot import CANDIDATES_PER_SOURCE, Snapshot
 from app.retrieval.sources import TwoTowerSource

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from app.learning.evaluation import plots
 from app.learning.evaluation.fusion_ablation import SHOWN
+from app.learning.evaluation.report import OURS
 from app.learning.evaluation.table import verdict_line
 
 METRICS = (
@@ -23,7 +24,7 @@ def html_report(report: Mapping[str, Any]) -> str:
     """report: as `evaluate` gives it, with "command" and "peak_memory_mib"."""
     with plots.style():
         drawn = _plots(report)
-    return _template("report").render(report=report, metrics=METRICS, slices=SLICES, plots=drawn, ours=plots.OURS)
+    return _template("report").render(report=report, metrics=METRICS, slices=SLICES, plots=drawn, ours=OURS)
 
 
 def ablation_html(report: Mapping[str, Any]) -> str:
@@ -45,7 +46,7 @@ def _plots(report: Mapping[str, Any]) -> dict[str, Markup]:
     for kind, label in SLICES.items():
         if len(next(iter(models.values()))[kind]) > 1:
             drawn[kind] = plots.slices_plot(models, kind, label)
-    if plots.OURS in models and len(models) > 1 and models[plots.OURS]["scenarios"]:
+    if OURS in models and len(models) > 1 and models[OURS]["scenarios"]:
         drawn["scenarios"] = plots.scenarios_plot(models)
     if report.get("calibration"):
         drawn["calibration"] = plots.calibration_plot(report["calibration"])

@@ -14,8 +14,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from app.learning.evaluation.report import OURS
+
 MAIN = "ndcg@10"
-OURS = "duoscene"
 OUR_COLOUR, PEER_COLOUR, LINE_COLOUR = "#0b6e4f", "#9aa5b1", "#52606d"
 MAX_SCENARIOS = 15  # the largest ones; the page's table holds them all
 STYLE: dict[Any, Any] = {

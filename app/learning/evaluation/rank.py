@@ -19,7 +19,7 @@ from app.learning.dataset import Interactions
 from app.learning.inputs import Inputs
 from app.learning.splits import Repeats, Split
 from app.learning.trends import TrendLog
-from app.retrieval.candidates import Candidates, Ranked
+from app.retrieval.candidates import NUM_RANKED, Candidates, Ranked
 from app.retrieval.ranker import weights_are_learned
 from app.retrieval.snapshot import CANDIDATES_PER_SOURCE, Snapshot
 from app.retrieval.sources import TRENDING
@@ -27,7 +27,6 @@ from app.scenarios.scenario import Scenario
 from app.types import Attributes, BoolArray, Float32Array, Int64Array
 
 BATCH = 256
-NUM_RANKED = 200  # candidates that are ranked for one slate, as in serving for up to 20 places
 WHOLE_SHOP = 0  # scenario row
 UNCONFIGURED = Scenario("", "")
 NO_ACT_KINDS = [KINDS[name] for name in NO_ACT if name in KINDS]

@@ -9,11 +9,11 @@ from rich.table import Table
 
 from app.learning.evaluation.fusion_ablation import ALONE
 from app.learning.evaluation.fusion_ablation import SHOWN as FUSION_SHOWN
+from app.learning.evaluation.report import OURS
 from app.learning.evaluation.transfer_table import transfer_table
 
 SHOWN = ("ndcg@10", "hr@10", "recall@10", "recall@50", "mrr@10", "coverage@10", "novelty@10", "diversity@10")
 MAIN = "ndcg@10"
-OURS = "duoscene"
 
 
 def tables(report: Mapping[str, Any]) -> Iterator[Table]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, case, collate, delete, func, or_, select, update
+from sqlalchemy import Row, and_, case, collate, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
@@ -53,11 +53,6 @@ class PostgresUsers:
             found = select(*COLUMNS).where(users.c.user_id == user_id, users.c.described)
             row = (await connection.execute(found)).one_or_none()
             return None if row is None else to_user(row, self._cipher)
-
-    async def delete_user(self, user_id: str) -> bool:
-        async with begin(self._engine) as connection:
-            gone = await connection.execute(delete(users).where(users.c.user_id == user_id, users.c.described))
-            return gone.rowcount > 0
 
     async def list_users(
         self, *, after: str | None, limit: int, query: str | None = None, whole_id: str | None = None

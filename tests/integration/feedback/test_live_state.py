@@ -299,10 +299,12 @@ async def test_a_storefronts_word_counts_unless_it_repeats_the_slate(shop: Shop)
     of_it = {"type": "impression", "item_id": "a", "recommendation_id": shown.recommendation_id}
     await shop.send(event("same", 1, **of_it))
     assert await both_ways(shop, seen) == {"a": 1.0}
+    theirs = {"own": "own id", "far": "7" + 25 * "Z"}  # the second could be ours, of the year 10889
     await shop.send(
-        event("again", 30, **of_it), event("own", 31, type="impression", item_id="b", recommendation_id="own id")
+        event("again", 30, **of_it),
+        *(event(name, 31, type="impression", item_id="b", recommendation_id=given) for name, given in theirs.items()),
     )
-    assert await both_ways(shop, seen) == {"a": 2.0, "b": 1.0}
+    assert await both_ways(shop, seen) == {"a": 2.0, "b": 2.0}
 
 
 async def test_seen_items_are_bounded_to_those_seen_most(shop: Shop) -> None:

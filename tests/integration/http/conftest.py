@@ -54,7 +54,8 @@ def run_service(servers: Servers, template_database: str, folder: Path) -> Itera
 
 
 @contextlib.contextmanager
-def start_service(database_url: str, redis_url: str, folder: Path) -> Iterator[Service]:
+def start_service(database_url: str, redis_url: str, folder: Path, **more: str) -> Iterator[Service]:
+    """more: settings, by the names of their variables."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(REPOSITORY),
@@ -64,6 +65,7 @@ def start_service(database_url: str, redis_url: str, folder: Path) -> Iterator[S
         "DUOSCENE_ADMIN_KEY": ADMIN_KEY,
         "DUOSCENE_LOG_FORMAT": "json",
         "DUOSCENE_EVENT_TYPES": '{"bookmark": 1.5}',
+        **more,
     }
     log = folder / "service.log"
     # connections wait in the socket's queue until the process is up, so nobody needs to poll

@@ -198,7 +198,7 @@ def two_processes(
     folders: list[Path] = [tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")]
     with (
         start_service(url, servers.redis_url, folders[0]) as one,
-        start_service(url, servers.redis_url, folders[1]) as two,
+        start_service(url, servers.redis_url, folders[1], DUOSCENE_METRICS_NEED_KEY="true") as two,
     ):
         yield one, two
     run_sql(servers.database_url, f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -216,3 +216,13 @@ def test_a_revoked_key_is_refused_by_every_process_within_two_seconds(two_proces
                 assert time.monotonic() < deadline, "still let in"
                 time.sleep(0.05)
             assert status == 401
+
+
+def test_metrics_need_an_admins_key_where_they_are_told_to(two_processes: tuple[Service, Service]) -> None:
+    one, two = two_processes
+    with one.client(None) as nobody, two.client(None) as stranger, two.client() as admin:
+        assert nobody.get("/metrics").status_code == 200
+        is_problem(stranger.get("/metrics"), 401, "missing_key")
+        shop = admin.post("/v1/admin/keys", json={"name": "shop", "scopes": ["recommend"]}).json()["key"]
+        is_problem(stranger.get("/metrics", headers={"Authorization": f"Bearer {shop}"}), 403, "missing_scope")
+        assert "duoscene_requests_total" in admin.get("/metrics").text

@@ -13,7 +13,6 @@ from app.serving.slate import Slate, SlateRequest
 from tests.integration.serving.conftest import Process
 from tests.integration.serving.test_recommender import did
 
-TITLES = {"cook-pan-1": "sturdy kitchen pan", "fish-rod-1": "sturdy fishing rod"}
 NO_CAUSE = {"source"}
 
 

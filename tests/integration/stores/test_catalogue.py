@@ -91,7 +91,6 @@ async def test_a_stub_is_absent_everywhere_until_described(store: PostgresCatalo
     assert await store.list_items(after=None, limit=10) == []
     assert await store.list_users(after=None, limit=10) == []
     assert await store.update_item("ghost", lambda item: item) is None
-    assert await store.delete_user("shade") is False
     assert (await store.items_changed_since(0)).revision == 0
     await store.upsert_items([Item("ghost", created_at=NOON)])
     assert await store.get_item("ghost") == Item("ghost", created_at=NOON)
@@ -152,8 +151,6 @@ async def test_users_come_back_as_they_went_in(store: PostgresCatalogue) -> None
     changed = await store.update_user("u/1", lambda found: dataclasses.replace(found, consent=Consent()))
     assert changed == dataclasses.replace(user, consent=Consent()) == await store.get_user("u/1")
     assert [found.user_id for found in await store.list_users(after="u/1", limit=5)] == ["u2"]
-    assert await store.delete_user("u/1") is True
-    assert await store.get_user("u/1") is None
 
 
 async def test_text_that_postgres_cannot_hold_is_invalid(store: PostgresCatalogue) -> None:

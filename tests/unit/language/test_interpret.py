@@ -2,6 +2,7 @@
 
 import time
 
+import orjson
 import pytest
 
 from app.language.interpret import interpret
@@ -123,7 +124,8 @@ def test_there_are_enough_phrases_of_both_languages() -> None:
 @pytest.mark.parametrize(
     ("text", "number"),
     [("1,000", 1000), ("49.90", 49.9), ("1.5k", 1500), ("五十", 50), ("十五", 15), ("一百二十", 120), ("一百二", 120),
-     ("两千", 2000), ("一千零五", 1005), ("1万", 10_000), ("一万二", 12_000), ("三百零二", 302), ("", None), ("abc", None)],
+     ("两千", 2000), ("一千零五", 1005), ("1万", 10_000), ("一万二", 12_000), ("三百零二", 302), ("", None), ("abc", None),
+     ("999999999999999", 999_999_999_999_999), ("999999999999999k", None), ("九千万万万万万万", None)],
 )  # fmt: skip
 def test_numbers(text: str, number: float | None) -> None:
     assert number_of(text) == number
@@ -137,10 +139,11 @@ def test_the_longest_name_wins_and_a_word_inside_a_word_is_none() -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["", " ", ",", "under", "not", "not not not", "不要", "under under 50 not", "(" * 500, "9" * 1_000, "not " * 250],
-)
-def test_anything_can_be_interpreted(query: str) -> None:
-    interpret(query, NAMES)
+    ["", " ", ",", "under", "not", "not not not", "不要", "under under 50 not", "(" * 500, "9" * 1_000, "not " * 250,
+     "低于九千万万万万万万", "under 999999999999999k"],
+)  # fmt: skip
+def test_anything_can_be_interpreted_and_told(query: str) -> None:
+    orjson.dumps(interpret(query, NAMES).filter)
 
 
 @pytest.mark.parametrize(

@@ -71,10 +71,3 @@ def test_the_place_moves_the_click_alone_and_nothing_at_serving():
     assert torch.equal(first[:, 1:], deep[:, 1:])
     served = RankerRunner(net.arrays()).logits(np.zeros((F, 2), np.float32), np.zeros(G, np.float32))
     np.testing.assert_allclose(served.T, unplaced.numpy(), atol=1e-5)
-
-
-def test_arrays_make_the_same_net_again():
-    net, other = shaken_net(), shaken_net(seed=8)
-    other.load_arrays(net.arrays())
-    for name, value in net.state_dict().items():
-        assert torch.equal(value, other.state_dict()[name]), name

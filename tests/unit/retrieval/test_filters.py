@@ -134,6 +134,8 @@ def test_no_viewed_item_is_refused_with_the_place():
         ({"field": "price", "exists": 1}, "filter_bad_value", ("exists",)),
         ({"field": "published_at", "lt": "2026-01-31T12:00:00"}, "filter_bad_value", ("lt",)),
         ({"field": "published_at", "lt": "2026-01-31"}, "filter_bad_value", ("lt",)),
+        ({"field": "published_at", "lt": "20260131T12Z"}, "filter_bad_value", ("lt",)),
+        ({"field": "published_at", "lt": "2026-W05-1T12:00Z"}, "filter_bad_value", ("lt",)),
         ({"field": "published_at", "lt": "0001-01-01T00:00:00+05:00"}, "filter_bad_value", ("lt",)),
         ({"field": "attributes.kids", "lt": True}, "filter_bad_value", ("lt",)),
         ({"field": "attributes.kids", "eq": [1]}, "filter_bad_value", ("eq",)),
