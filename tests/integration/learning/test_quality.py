@@ -68,8 +68,8 @@ def test_the_sample_shop_is_learned_to_four_fifths_of_what_can_be_known() -> Non
 @pytest.mark.parametrize(
     ("name", "config"),
     [
-        ("ml-100k", EvaluateConfig(min_value=4.0, models=JUDGED, training=TrainingConfig(epochs=10))),
-        ("online-retail", EvaluateConfig(events=("purchase",), models=JUDGED, training=TrainingConfig(epochs=2))),
+        ("ml-100k", EvaluateConfig(min_value=4.0, models=JUDGED, training=TrainingConfig(epochs=5))),
+        ("online-retail", EvaluateConfig(events=("purchase",), models=JUDGED, training=TrainingConfig(epochs=1))),
     ],
 )
 def test_ahead_of_popularity_and_item_knn_on_real_data(
