@@ -188,7 +188,9 @@ def evaluate(
     ] = "",
     compare_scenarios: Annotated[
         str,
-        typer.Option(help="Instead: models by how they use the scenario; pooled,feature,separate,full,random or all"),
+        typer.Option(
+            help="Instead: models by how they use the scenario; pooled,feature,weighted,separate,full,random or all"
+        ),
     ] = "",
     leave_scenario_out: Annotated[
         str, typer.Option(help="Instead: serve scenarios by their words, trained without their events; names or all")

@@ -37,7 +37,8 @@ Study = Callable[[Split, Interactions, Inputs, Progress], dict[str, list[Scores]
 def run_comparison(
     settings: Settings, data: Path, config: EvaluateConfig, models: tuple[str, ...], json: Path | None
 ) -> None:
-    """models: of VARIANTS; none: all. Raises Invalid for another name."""
+    """models: of VARIANTS; none: all. Differences are those to the control, or to the first model where the control is not among them. Raises
+    Invalid for another name."""
     for name in models:
         if name not in VARIANTS:
             raise Invalid(f"unknown model {name!r}; known: {', '.join(VARIANTS)}", code="unknown_model")
@@ -46,7 +47,8 @@ def run_comparison(
         fitting = fit_config(config, encoder_of(settings))
         return compare_scenarios(whole, kept, inputs, fitting, models or tuple(VARIANTS), config.num_seeds, progress)
 
-    _run(settings, data, config, study, CONTROL, json)
+    control = CONTROL if not models or CONTROL in models else models[0]
+    _run(settings, data, config, study, control, json)
 
 
 def run_leave_out(

@@ -4,6 +4,7 @@
 | --- | --- | --- | --- |
 | pooled | none | shared | of the whole shop |
 | feature | true | scenario as a plain feature of the user tower (the control) | of the whole shop |
+| weighted | true | as feature: no adapter, no item prior | per scenario |
 | separate | one model per scenario, fitted and asked with that scenario's events only | shared | of the scenario |
 | full | true | adapter, item prior, guard | per scenario |
 | random | shuffled over the events | as full | as full |
@@ -50,6 +51,7 @@ class Variant:
 VARIANTS: Mapping[str, Variant] = {
     "pooled": Variant(labels="none", fit={"guard": False}, shop_wide=True),
     CONTROL: Variant(towers={"scenario_adapter": False}, fit={"guard": False}, shop_wide=True),
+    "weighted": Variant(towers={"scenario_adapter": False}, fit={"guard": False}),
     "separate": Variant(labels="separate"),
     FULL: Variant(),
     "random": Variant(labels="random"),
