@@ -1,4 +1,5 @@
-"""What the short commands of the command line do; `up`, `serve`, `evaluate`, `bench`, `backup` and `doctor` have files of their own."""
+"""What the short commands of the command line do; the others (`up`, `serve`, `evaluate`, `bench`, `backup`, `restore`, `doctor`) have files
+of their own."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Consent:
     train: bool = True
 
 
-MAX_AGE = 150
+MAX_AGE = 150  # years
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""/healthz, /readyz, /metrics: for orchestrators, load balancers and Prometheus. None needs a key, but /metrics where the settings ask for one."""
+"""/healthz, /readyz, /metrics: for orchestrators, load balancers and Prometheus. Only /metrics may need a key, by the settings."""
 
 from __future__ import annotations
 

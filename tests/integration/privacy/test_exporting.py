@@ -57,9 +57,8 @@ async def test_what_the_database_refused_is_in_it_and_is_erased(site: Site, data
     await site.post("e2", WHO, "tablet")
     await site.post("e3", "somebody-else", "tablet")
     await allow_connections(database_url, False)
-    await site.post(
-        "e4", "somebody-else", "tablet"
-    )  # whoever finds out first that the database is away has a value it can hold
+    # Who finds out that the database is away has a value that it can hold: others are refused before they reach it.
+    await site.post("e4", "somebody-else", "tablet")
     for name, user_id, session_id in (
         ("bad", WHO, None), ("before-login", None, VISIT), ("whose", None, "tablet"), ("yours", "somebody-else", "tablet")
     ):  # fmt: skip
