@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -127,6 +127,29 @@ async def test_a_retry_repairs_what_a_crash_left_between_the_stores(
     await PostgresEvents(engine).append([click("b", 1)])  # durable, but the process died before the live state knew
     assert await intake.submit([click("b", 1)]) == set()
     assert [entry.event_id for entry in (await live.read("u1", None)).history] == ["a", "b"]
+
+
+async def test_what_a_broken_live_state_missed_stays_noted_with_what_follows(
+    engine: AsyncEngine, redis_url: str
+) -> None:
+    class Broken(RedisLiveState):
+        async def apply(self, events: Sequence[Event]) -> bool:
+            if events[0].event_id == "a":
+                raise RuntimeError("broken")
+            return await super().apply(events)
+
+    store = PostgresEvents(engine)
+    live = Broken(redis_url, events=store, catalogue=PostgresCatalogue(engine), revisions=PostgresRevisions(engine))
+    await live.start()
+    intake = FeedbackIntake(store, live)
+    await intake.start()
+    assert await intake.submit([click("a")]) == {"a"}
+    assert await intake.submit([click("b", 1)]) == {"b"}
+    assert await intake.submit([click("c", 2)]) == {"c"}
+    await intake.close()
+    await live.close()
+    (left,) = await store.unapplied(timedelta(0))
+    assert left.last_seq == (left.first_seq or 0) + 1  # of a and b
 
 
 async def test_more_than_may_wait_is_turned_away(intake: FeedbackIntake) -> None:
