@@ -1,5 +1,5 @@
-"""The process that API processes are forked from: it has imported what they need and loaded the encoder, so that they come up in a moment
-and share that memory.
+"""The process that API processes are forked from: it has imported what they need and, for several of them, loaded the encoder, so that they
+come up in a moment and share that memory. One alone loads the encoder by itself, beside its first slates, which need it seldom.
 
 `python -m app.api_template SOCKET BEATS`, as `api_handles` starts it: inherited file descriptors. It runs no event loop, opens no
 connection and encodes nothing, so there is no thread of a pool and no lock that a fork could leave behind.
@@ -45,14 +45,15 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """All that a fork may share."""
+    """All that forks share."""
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
-    try:
-        with threadpool_limits(1):  # a pool would not outlive the fork
-            shared_model(settings.encoder, settings.encoder_dtype)
-    except Exception as error:  # noqa: BLE001 - told again, to whoever asks with a text
-        log.warning("the encoder cannot be loaded: %s", error)
+    if settings.workers > 1:
+        try:
+            with threadpool_limits(1):  # a pool would not outlive the fork
+                shared_model(settings.encoder, settings.encoder_dtype)
+        except Exception as error:  # noqa: BLE001 - told again, to whoever asks with a text
+            log.warning("the encoder cannot be loaded: %s", error)
     gc.collect()
     gc.freeze()  # the collector writes to what it looks at, and a page that is written to is shared no more
 

@@ -87,11 +87,11 @@ def create_app(
 
 
 async def until_ready(services: Services, seconds: float) -> None:
-    """Also until the live model is there: who waits is to replace a process that has it. Raises Unavailable."""
+    """Also until the live model and the encoder are there: who waits is to replace a process that has them. Raises Unavailable."""
     until = monotonic() + seconds
     while not (await services.health()).complete:
         if monotonic() > until:
-            raise Unavailable(f"catalogue and live model could not be read within {seconds:.0f} s")
+            raise Unavailable(f"catalogue, live model and encoder could not be read within {seconds:.0f} s")
         await asyncio.sleep(LOOK_SECONDS)
 
 

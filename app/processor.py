@@ -7,5 +7,4 @@ import torch
 _HAS = torch.cpu.get_capabilities()  # names as of cpuinfo; a processor of another family has none of these
 
 BFLOAT16 = bool(_HAS.get("avx512_bf16") or _HAS.get("amx_bf16"))
-BFLOAT16_TILES = bool(_HAS.get("amx_bf16"))  # whole matrices of them, which pays in training as well
 INT8 = bool(_HAS.get("avx512_vnni"))

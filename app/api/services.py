@@ -101,7 +101,7 @@ class ExperimentRegistry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """ready: a slate can be served now, if need be from fallbacks only. complete: also the live model is loaded."""
+    """ready: a slate can be served now, if need be from fallbacks only. complete: also the live model and the encoder are loaded."""
 
     ready: bool
     complete: bool

@@ -26,7 +26,7 @@ from app.learning.separate import separate_tower
 from app.learning.sources import fit_sources, tune_sources
 from app.learning.sources.judge import Judge
 from app.learning.splits import Split, validation_cut
-from app.learning.training import Trainer, tower_config
+from app.learning.training import Trainer, num_steps, tower_config
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
 from app.retrieval.snapshot import Snapshot
@@ -34,10 +34,8 @@ from app.retrieval.sources import TwoTowerSource
 from app.retrieval.transfer import Transfer
 from app.types import Json, Progress
 
-EXTEND_SHARE, EXTEND_RATE = (
-    0.25,
-    0.3,
-)  # passes after tuning, over all the data, and their learning rate, against tuning's
+# After tuning, over all the data: passes and their learning rate, against tuning's; and no fewer than two passes, or so many steps.
+EXTEND_SHARE, EXTEND_RATE, EXTEND_STEPS = 0.25, 0.3, 500
 MIN_REPEATS = 50  # cases of wanting an old item again below which `repeat` keeps its defaults
 
 
@@ -114,7 +112,8 @@ def extend(
     if config.training.dp_epsilon:
         fitted = fit_sources(data, inputs, choices.sources)
         return assemble(data, inputs, config, choices, TowerRunner(towers), fitted, {})
-    epochs = max(2, round(EXTEND_SHARE * choices.epochs))
+    least = min(2, max(1, round(EXTEND_STEPS / num_steps(data))))
+    epochs = max(least, round(EXTEND_SHARE * choices.epochs))
     training = replace(config.training, epochs=epochs, learning_rate=config.training.learning_rate * EXTEND_RATE)
     towers = copy.deepcopy(towers)
     log = Trainer(data, inputs, towers, training).run(progress, checkpoints=config.checkpoints)

@@ -29,6 +29,10 @@ from app.types import Progress
 
 EVENTS_PER_BATCH = 2_048
 STEPS_WANTED = 4_000  # enough optimiser steps for any set; a small one needs more passes to take them
+PATIENT_STEPS, LEAST_PATIENCE = (
+    1_000,
+    2,
+)  # steps, and passes at least, that may go by without a gain; TrainingConfig.patience at most
 
 
 @dataclass
@@ -57,8 +61,12 @@ def tower_config(data: Interactions, inputs: Inputs, **changes: object) -> Tower
 def num_epochs(data: Interactions, config: TrainingConfig) -> int:
     if config.epochs:
         return config.epochs
-    steps = max(1, len(data) // EVENTS_PER_BATCH)
-    return int(np.clip(STEPS_WANTED // steps, 8, 40))
+    return int(np.clip(STEPS_WANTED // num_steps(data), 8, 40))
+
+
+def num_steps(data: Interactions) -> int:
+    """Of one pass."""
+    return max(1, len(data) // EVENTS_PER_BATCH)
 
 
 Cut = Callable[[Interactions, int, np.random.Generator], Windows]
@@ -93,7 +101,7 @@ class Trainer:
         checkpoints: where the state is left after every epoch; one of this very training is gone on from, to the same end.
         """
         log, epochs, started = self._log, num_epochs(self.data, self.config), time.monotonic()
-        patience = epochs if score is None else self.config.patience
+        patience = epochs if score is None else self._patience()
         key = "" if checkpoints is None else self._key(score is not None)
         held = None if checkpoints is None else checkpoints.load(key)
         if held is not None:
@@ -178,6 +186,11 @@ class Trainer:
             total += loss.item()
             progress("train towers", (epoch + step / num_batches) / epochs)
         return total / max(1, num_batches)
+
+    def _patience(self) -> int:
+        """Passes without a gain after which none is expected: a pass over many events is many steps."""
+        enough = max(round(PATIENT_STEPS / num_steps(self.data)), LEAST_PATIENCE)
+        return min(enough, self.config.patience)
 
     def _windows(self) -> Windows:
         """Those that hold something to predict."""

@@ -46,8 +46,7 @@ class TrendLog:
         return Moment(trending_rows_K=rows, trending_scores_K=scores)
 
     def _top(self, item_E: Int32Array, weight_E: NDArray[np.float64]) -> tuple[Int64Array, Float32Array]:
-        items, place_E = np.unique(item_E, return_inverse=True)
-        weight = np.bincount(place_E, weight_E, len(items))
-        best = np.argsort(-weight, kind="stable")[:MAX_ITEMS]
-        best = best[weight[best] > 0]
-        return self._rows_N[items[best]], weight[best].astype(np.float32)
+        weight_N = np.bincount(item_E, weight_E, len(self._rows_N))
+        items = np.flatnonzero(weight_N > 0)
+        best = items[np.argsort(-weight_N[items], kind="stable")[:MAX_ITEMS]]
+        return self._rows_N[best], weight_N[best].astype(np.float32)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from app.model.config import TowerConfig
-from app.processor import BFLOAT16_TILES
+from app.model.dropout import Dropout
+from app.processor import BFLOAT16
 
 
 class ItemTower(nn.Module):
@@ -30,7 +31,7 @@ class ItemTower(nn.Module):
         self.brand = nn.Embedding(config.num_brands, D, padding_idx=0)
         self.price = nn.Embedding(config.num_prices, D, padding_idx=0)
         self.text_hidden = nn.Sequential(nn.Linear(T, H), nn.GELU())
-        self.text = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(H, D))
+        self.text = nn.Sequential(Dropout(config.dropout), nn.Linear(H, D))
         self.gate = nn.Linear(H + 1, D)
         self.norm = nn.LayerNorm(D)
         self.register_buffer("text_mean", torch.zeros(T))
@@ -46,8 +47,7 @@ class ItemTower(nn.Module):
         brand_N: Tensor, price_N: Tensor,
     ) -> Tensor:  # fmt: skip
         """count_N: events the item was trained with. Returns float32 [N, D], unit rows."""
-        has_text_N1 = (text_NT.abs().sum(-1, keepdim=True) > 0).to(text_NT.dtype)
-        text_NT = (text_NT - self.text_mean) * has_text_N1
+        has_text_N1 = (torch.linalg.vector_norm(text_NT, dim=-1, keepdim=True) > 0).to(text_NT.dtype)
         if self.training and self.config.id_dropout > 0:
             kept_N = (torch.rand(len(id_N), device=id_N.device) >= self.config.id_dropout).to(id_N.dtype)
             id_N, count_N = id_N * kept_N, count_N * kept_N
@@ -60,10 +60,15 @@ class ItemTower(nn.Module):
         return F.normalize(self.norm(sum_ND), dim=-1)
 
     def _text_hidden(self, text_NT: Tensor) -> Tensor:
-        """[N, H]. The widest product of a training step, so in bf16 where that is fast: half the time, same quality."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.training and BFLOAT16_TILES):
-            hidden_NH: Tensor = self.text_hidden(text_NT)
-        return hidden_NH.float()
+        """[N, H] of the texts less their mean, which is taken off behind the product, where it is one row. The widest product of a training
+        step, so in bf16 where that is fast: half the time, same quality."""
+        project, activate = self.text_hidden
+        assert isinstance(project, nn.Linear)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.training and BFLOAT16):
+            hidden_NH: Tensor = F.linear(text_NT, project.weight)
+        shift_H = project.bias - F.linear(self.text_mean, project.weight)
+        out_NH: Tensor = activate(hidden_NH.float() + shift_H)
+        return out_NH
 
     def _gate(self, hidden_NH: Tensor, count_N: Tensor) -> Tensor:
         """[N, D] in 0-1; without the gate ones, but zeros where there is no id to speak of."""

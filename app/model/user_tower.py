@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from app.features.users import NUM_KINDS
 from app.model.config import TowerConfig
+from app.model.dropout import Dropout
 from app.model.scenario_adapter import ScenarioAdapter, ScenarioEmbedding
 
 ROUNDING_MINUTES = 1e-3
@@ -36,7 +37,7 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(D), nn.LayerNorm(D)
         self.qkv, self.out = nn.Linear(D, 3 * D), nn.Linear(D, D)
         self.feed = nn.Sequential(
-            nn.Linear(D, 4 * D), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(4 * D, D), nn.Dropout(config.dropout)
+            nn.Linear(D, 4 * D), nn.GELU(), Dropout(config.dropout), nn.Linear(4 * D, D), Dropout(config.dropout)
         )
         self.distance = nn.Parameter(torch.zeros(config.heads, config.length + 1))
 
@@ -70,12 +71,12 @@ class UserTower(nn.Module):
         self.kind = nn.Embedding(NUM_KINDS, D)
         self.gap = nn.Embedding(GAP_BUCKETS, D)
         self.recency = nn.Embedding(GAP_BUCKETS, D)
-        self.profile = nn.Sequential(nn.Linear(T, H), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(H, D))
+        self.profile = nn.Sequential(nn.Linear(T, H), nn.GELU(), Dropout(config.dropout), nn.Linear(H, D))
         self.scenario = ScenarioEmbedding(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.mix = nn.Sequential(
-            nn.Linear((4 + len(config.decays)) * D, H), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(H, D)
+            nn.Linear((4 + len(config.decays)) * D, H), nn.GELU(), Dropout(config.dropout), nn.Linear(H, D)
         )
         self.mean_share = nn.Parameter(torch.ones(len(config.decays)))
         self.adapter = ScenarioAdapter(config) if config.scenario_adapter else None

@@ -6,6 +6,7 @@ In this process's memory only: a profile given with a request is never stored, a
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections import OrderedDict
 from hashlib import blake2b
@@ -53,6 +54,11 @@ class ProfileTexts:
         """Begins to load the encoder, which takes seconds, beside whatever else a process does at its start."""
         self._loading = asyncio.create_task(self._load(), name="load the encoder")
 
+    @property
+    def has_loaded(self) -> bool:
+        """Or cannot be had."""
+        return self._loading is not None and self._loading.done()
+
     async def loaded(self) -> None:
         """Returns once it is there, or cannot be had."""
         if self._loading is not None:
@@ -61,6 +67,7 @@ class ProfileTexts:
     async def _load(self) -> None:
         try:
             await asyncio.to_thread(self._encoder.load)
+            gc.freeze()  # libraries and weights stay: the collector need not look at them
         except Exception as error:  # noqa: BLE001 - told again, to whoever asks with a text
             log.warning("the encoder cannot be loaded: %s", error)
 

@@ -90,12 +90,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         impressions = ImpressionWriter(stores.impressions, shown=live_state.shown)
         seal = Seal(stores.secrets)
-        await texts.start()
-        stack.push_async_callback(texts.loaded)
         for part in (impressions, intake, seal, follower, key_use):
             await part.start()
             stack.push_async_callback(part.close)
-        await texts.loaded()  # or the first shopper with a profile would wait for it
+        await texts.start()  # behind the model: slates need that first, and most of them no text
+        stack.push_async_callback(texts.loaded)
         pages = RedisLists(redis_url_of(settings))
         stack.push_async_callback(pages.close)
         recommender = Recommender(
@@ -121,7 +120,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         async def health() -> Health:
             return Health(
                 ready=follower.is_ready,
-                complete=follower.is_complete,
+                complete=follower.is_complete and texts.has_loaded,
                 model_version=live.current.model_version,
                 postgres=await stores.pulse.beats(BEAT_SECONDS),
                 redis=await live_state.is_reachable(),
