@@ -1,5 +1,6 @@
 """The outermost layer: a request id and the security headers on every response, one log line and one count per request, HEAD as
-GET without a body, and no exception ever leaves as anything but a problem document."""
+GET without a body, an early no to more requests than can be answered in time, and no exception ever leaves as anything but a problem
+document."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import logging
 import re
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,11 +36,17 @@ NOTHING_LOADS = (
 )  # a page brings a policy of its own
 NEVER_KEPT = (b"cache-control", b"no-store")  # answers hold what people bought and said
 PROBES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds for ever: not worth a line each
+MAX_OPEN = 2_000  # requests to one resource that a process answers at once: the last of so many slates waits for about three seconds
 
 
 class EdgeMiddleware:
-    def __init__(self, app: ASGIApp) -> None:
+    """max_open: requests to one resource that are under way at once. Whoever comes beyond them is told so at once: what waits in this
+    process, for Redis, for a draft or for a commit, is bounded by it, and events that wait for a slow database keep nobody from a slate."""
+
+    def __init__(self, app: ASGIApp, max_open: int = MAX_OPEN) -> None:
         self.app = app
+        self._max_open = max_open
+        self._open: defaultdict[str, int] = defaultdict(int)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,14 +58,21 @@ class EdgeMiddleware:
         sender = _Sender(send, request_id_of(scope), has_body=method != "HEAD", is_api=is_api(scope))
         started = time.perf_counter()
         told = REQUEST_ID.set(sender.request_id)
+        resource = resource_of(scope["path"])
+        self._open[resource] += 1
         try:
-            await self._answer(scope, receive, sender)
+            await self._answer(scope, receive, sender, is_too_much=self._open[resource] > self._max_open)
         finally:
+            self._open[resource] -= 1
+            if not self._open[resource]:
+                del self._open[resource]
             _record(scope, method, sender.status, time.perf_counter() - started)
             REQUEST_ID.reset(told)
 
-    async def _answer(self, scope: Scope, receive: Receive, sender: _Sender) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, sender: _Sender, *, is_too_much: bool) -> None:
         try:
+            if is_too_much:
+                raise overloaded(self._max_open)
             await self.app(scope, receive, sender)
         except ClientDisconnect:
             sender.status = CLIENT_GONE
@@ -68,6 +83,14 @@ class EdgeMiddleware:
             if sender.status:  # half a response is out; the server closes the connection
                 raise
             await internal_error().response()(scope, receive, sender)
+
+
+def overloaded(max_open: int) -> HttpProblem:
+    return HttpProblem(
+        503, "overloaded",
+        f"this process answers {max_open} requests of this kind already; wait as long as Retry-After says, or run more processes",
+        headers={"Retry-After": "1"},
+    )  # fmt: skip
 
 
 class _Sender:
@@ -102,6 +125,11 @@ def request_id_of(scope: Scope) -> bytes:
             given: bytes = value
             return given
     return secrets.token_hex(16).encode()
+
+
+def resource_of(path: str) -> str:
+    """The first two segments: "/v1/items" of all that is below."""
+    return "/".join(path.split("/", 3)[:3])
 
 
 def is_api(scope: Scope) -> bool:

@@ -54,6 +54,8 @@ def operation(
     codes.update({422: ("invalid_request",)} if has_input else {})
     for at, more in errors.items():
         codes[at] = (*codes.get(at, ()), *more)
+    if scope:
+        codes[503] = (*codes.get(503, ()), "overloaded")
     document: dict[str, Any] = {"security": [{SECURITY_SCHEME: [scope]}] if scope else []}
     if bodies:
         content = {media: {"schema": _schema(body)} for media, body in bodies.items()}

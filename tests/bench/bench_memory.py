@@ -1,9 +1,11 @@
-"""Peak memory of `duoscene evaluate` and `duoscene train` on a million events of every shape.
+"""Peak memory and time of `duoscene evaluate` and `duoscene train` on a million events.
 
 Run: python -m tests.bench.bench_memory --json tests/bench/results/memory.json
+     python -m tests.bench.bench_memory --data DIR --json tests/bench/results/training.json
 
-Shapes: many users with short histories, few with very long ones, a wide catalogue. Each run is a process of its own; its peak is the
-kernel's (ru_maxrss), stores not included. One pass over the data: more passes take time, not memory.
+Synthetic shapes: many users with short histories, few with very long ones, a wide catalogue; one pass over the data, because more take
+time, not memory. With a data set (duoscene layout): its import, and `duoscene train` with its own settings, until nothing is gained. Each
+run is a process of its own; its peak is the kernel's (ru_maxrss), stores not included.
 
 Cost model: 28 bytes an event once it is read, a text vector of 1.5 KB an item and different profile, a batch of 2,048 predictions; what
 scales with users x items or items x items is never dense beyond a block.
@@ -105,15 +107,34 @@ def measured(arguments: list[str], environment: dict[str, str]) -> dict[str, Jso
     }
 
 
+def of_data_set(folder: Path) -> dict[str, Json]:
+    events = pl.scan_parquet(folder / "events.parquet").select(pl.len(), pl.n_unique("user_id", "item_id")).collect()
+    with tempfile.TemporaryDirectory(prefix="duoscene-bench-") as scratch:
+        environment = os.environ | {"DUOSCENE_DATA_DIR": scratch}
+        imported = measured(["import", str(folder)], environment)
+        trained = measured(["train"], environment)
+    return {
+        "data": folder.name, **dict(zip(("events", "users", "items"), events.row(0), strict=True)),
+        "cores": len(os.sched_getaffinity(0)), "import": imported, "train": trained,
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-events", type=int, default=1_000_000)
     parser.add_argument("--shape", choices=SHAPES, action="append", help="only these; repeat it")
     parser.add_argument("--command", choices=("evaluate", "train"), action="append", help="only these; repeat it")
     parser.add_argument("--models", default="popularity,duoscene", help="of evaluate")
+    parser.add_argument("--data", type=Path, help="a data set in place of the shapes")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    report: dict[str, Json] = {}
+    if given.data is not None:
+        report = of_data_set(given.data.resolve())
+        print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+        if given.json:
+            given.json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+        return
+    report = {}
     for name in given.shape or SHAPES:
         with tempfile.TemporaryDirectory(prefix="duoscene-bench-") as scratch:
             folder = Path(scratch)

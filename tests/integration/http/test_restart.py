@@ -38,11 +38,11 @@ HEADERS = {"Authorization": f"Bearer {ADMIN_KEY}"}
 class Serve:
     """`duoscene serve` as its own process."""
 
-    def __init__(self, database_url: str, redis_url: str, folder: Path) -> None:
+    def __init__(self, database_url: str, redis_url: str, folder: Path, num_processes: int = NUM_PROCESSES) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DUOSCENE_")} | {
             "PYTHONPATH": str(REPOSITORY), "DUOSCENE_DATABASE_URL": database_url, "DUOSCENE_REDIS_URL": redis_url,
             "DUOSCENE_DATA_DIR": str(folder), "DUOSCENE_ADMIN_KEY": ADMIN_KEY, "DUOSCENE_LOG_FORMAT": "json",
-            "DUOSCENE_WORKERS": str(NUM_PROCESSES), "DUOSCENE_PORT": str(free_port()),
+            "DUOSCENE_WORKERS": str(num_processes), "DUOSCENE_PORT": str(free_port()),
         }  # fmt: skip
         self.database_url, self.redis_url = database_url, redis_url
         self.url = f"http://127.0.0.1:{environment['DUOSCENE_PORT']}"
@@ -218,6 +218,24 @@ def test_a_template_has_no_threads_that_a_fork_could_break(serve: Serve) -> None
     names = [path.read_text().strip() for path in Path(f"/proc/{template}/task").glob("*/comm")]
     assert sorted(set(names)) == ["jemalloc_bg_thd", "polars-ooc-clea", "python"]
     assert names.count("python") == 1
+
+
+def test_one_process_alone_does_not_wait_for_the_encoder_and_several_share_it(serve: Serve, tmp_path: Path) -> None:
+    alone = Serve(serve.database_url, serve.redis_url, tmp_path, num_processes=1)
+    try:
+        until(lambda: bool(alone.listening()), alone)
+        assert [has_encoder(pid) for pid in children(alone.process.pid)] == [False]
+        assert [has_encoder(pid) for pid in children(serve.process.pid)] == [True]
+        with httpx.Client(base_url=alone.url, headers=HEADERS, timeout=60, trust_env=False) as client:
+            assert client.get("/v1/recommendations", params={"query": "thing", "scenario": "search"}).is_success
+        until(lambda: all(map(has_encoder, alone.processes())), alone)
+    finally:
+        alone.process.send_signal(signal.SIGINT)
+        alone.process.wait()
+
+
+def has_encoder(pid: int) -> bool:
+    return "tokenizers" in Path(f"/proc/{pid}/maps").read_text()
 
 
 async def test_a_second_server_on_the_port_is_refused(serve: Serve, tmp_path: Path) -> None:

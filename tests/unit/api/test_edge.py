@@ -1,11 +1,15 @@
 """What holds for every response, whichever route: request ids, problem documents, HEAD, Allow."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from app.api.edge import PROBES, EdgeMiddleware
 from app.main import create_app
 from app.observability import metrics
 
@@ -103,3 +107,29 @@ async def test_metrics_count_by_route_template(client: httpx.AsyncClient) -> Non
     text = metrics.exposition().decode()
     assert 'duoscene_requests_total{method="GET",route="/v1/items/{item_id}",status="500"}' in text
     assert "some-id" not in text
+
+
+async def test_beyond_the_most_open_requests_the_answer_is_a_no_at_once() -> None:
+    """All that were taken are answered, other resources know nothing of it, and the next one is taken as soon as there is room."""
+    gate, under_way = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith("/v1/feedback"):
+            under_way.release()
+            await gate.wait()
+        await Response("done")(scope, receive, send)
+
+    transport = httpx.ASGITransport(EdgeMiddleware(slow, max_open=3))
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        taken = [asyncio.create_task(client.post(path)) for path in ("/v1/feedback", "/v1/feedback", "/v1/feedback/e1")]
+        for _ in taken:
+            await under_way.acquire()
+        refused = await client.post("/v1/feedback")
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert refused.headers["retry-after"] == "1"
+        assert under_way.locked()  # nobody else came through
+        for other in ("/v1/recommendations", *PROBES):
+            assert (await client.get(other)).text == "done"
+        gate.set()
+        assert [answer.status_code for answer in await asyncio.gather(*taken)] == [200] * 3
+        assert (await client.post("/v1/feedback")).status_code == 200

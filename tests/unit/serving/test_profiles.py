@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import tracemalloc
 
 import numpy as np
@@ -75,3 +76,21 @@ async def test_a_failing_call_reaches_its_waiters_only(encoder):
     with pytest.raises(ValueError, match="cannot encode"):
         await profiles.vector("bad")
     assert (await profiles.vector("good")).shape == (384,)
+
+
+async def test_whether_the_encoder_is_there_is_known_while_it_loads():
+    goes_on = threading.Event()
+
+    class Slow:
+        def load(self) -> None:
+            goes_on.wait()
+            raise OSError("no weights")
+
+    profiles = ProfileTexts(Slow())  # type: ignore[arg-type]
+    assert not profiles.has_loaded
+    await profiles.start()
+    await asyncio.sleep(0)
+    assert not profiles.has_loaded
+    goes_on.set()
+    await profiles.loaded()
+    assert profiles.has_loaded  # or cannot be had: nobody shall wait for ever
