@@ -25,11 +25,14 @@ from app.benchmarks.snapshot import untrained
 from app.catalogue.shop_data import ShopData
 from app.encoding.encoder import Encoder
 from app.errors import DuosceneError
+from app.features.texts import scenario_text
 from app.processes import die_with_parent
 from app.release.version import ModelVersion
 from app.retrieval.snapshot import Snapshot
+from app.scenarios.defaults import READY_MADE
 from app.settings import PREFIX, Settings
 from app.types import Progress, utc_now
+from app.wiring.encoding import open_encoder
 from app.wiring.servers import use_servers
 from app.wiring.stores import open_stores
 
@@ -121,6 +124,10 @@ async def publish(settings: Settings, snapshot: Snapshot, *, live: bool = True) 
     directory = Path(settings.models_url()) / snapshot.version
     await asyncio.to_thread(lambda: snapshot.save(directory, snapshot.graphs()))  # as a training saves it
     async with open_stores(settings) as stores:
+        texts = [scenario_text(scenario) for scenario in READY_MADE.values()]
+        await asyncio.to_thread(
+            open_encoder(settings, stores).encode, texts
+        )  # its vectors are kept, as a training keeps them
         await stores.versions.add(ModelVersion(snapshot.version, utc_now(), "full", verdict="passed"))
     if live:
         await activate(settings, snapshot.version)

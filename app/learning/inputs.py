@@ -91,7 +91,10 @@ def encode_inputs(
     items = items_of(shop.items)
     vocabulary = vocabulary or ItemVocabulary.fit(items)
     profiles = {user.user_id: user_text(user) for part in shop.users.iter_slices(SLICE) for user in users_of(part)}
-    described = [(scenarios or {}).get(name) or Scenario(name=name, description="") for name in data.scenarios]
+    configured = scenarios or {}
+    described = [configured.get(name) or Scenario(name=name, description="") for name in data.scenarios]
+    unseen = [scenario for name, scenario in configured.items() if name not in data.scenarios]
+    encoder.encode([scenario_text(scenario) for scenario in unseen])  # into its cache: who serves needs them at once
     return Inputs(
         item_frame=shop.items,
         text_NT=encoder.encode([item_text(item) for item in items], progress),

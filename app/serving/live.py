@@ -252,7 +252,10 @@ def vector_key(item: Item) -> str:
 
 
 def make_table(encoder: Encoder, snapshot: Snapshot, scenarios: Sequence[Scenario]) -> ScenarioTable:
-    return snapshot.scenarios(scenarios, encoder.encode([scenario_text(scenario) for scenario in scenarios]))
+    """Only what training did not know is read: the encoder may not be loaded yet."""
+    trained = set(snapshot.manifest.scenarios)
+    new = [scenario for scenario in scenarios if scenario.name not in trained]
+    return snapshot.scenarios(new, encoder.encode([scenario_text(scenario) for scenario in new]) if new else None)
 
 
 def warm_up(model: LiveModel) -> None:

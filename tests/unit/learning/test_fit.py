@@ -1,5 +1,6 @@
 """A checkerboard: two kinds of shoppers, two kinds of items, and the model must return the withheld half."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from app.catalogue.item import Item
 from app.catalogue.shop_data import ShopData
 from app.encoding.encoder import Encoder
 from app.errors import BadArtifact, BadData, Cancelled
-from app.features.texts import PROMPT_VERSION, item_text
+from app.features.texts import PROMPT_VERSION, item_text, scenario_text
 from app.features.users import HistoryItem, UserBatch, fold_users
 from app.learning.checkpoint import Checkpoints
 from app.learning.dataset import Interactions, interactions
@@ -32,7 +33,9 @@ from app.retrieval.index import Neighbours
 from app.retrieval.snapshot import Snapshot
 from app.retrieval.sources import SOURCE_NAMES
 from app.retrieval.space import ItemSpace
-from app.types import BoolArray, no_progress, utc_now
+from app.scenarios.scenario import Scenario
+from app.serving.live import make_table
+from app.types import BoolArray, Float32Array, Progress, no_progress, utc_now
 from tests.unit.learning.builders import Row, shop
 
 TEA = ["green tea", "black tea", "herbal tea", "tea pot", "tea cup", "tea strainer", "matcha whisk", "tea tin"]
@@ -363,3 +366,37 @@ def test_a_source_of_weight_zero_is_not_run(
     (found,) = snapshot.recommend(users, snapshot.space(), snapshot.scenarios(), 5, weights=[asked])
     assert set(found.ranks) == {"item_cf"}
     assert len(data.item_ids) > 5
+
+
+def test_scenarios_that_training_knew_are_served_without_the_encoder(
+    fitted: tuple[Snapshot, Interactions, Inputs], encoder: Encoder
+) -> None:
+    """It may not be loaded yet when the first slate is asked for."""
+    snapshot, data, _ = fitted
+    known = [Scenario(name, "Described since.") for name in data.scenarios]
+    table = make_table(NoEncoder(), snapshot, known)
+    assert np.array_equal(table.text_ST, snapshot.scenario_text_ST)
+    new = Scenario("gift", "Presents for somebody else.")
+    with pytest.raises(AssertionError, match="asked"):
+        make_table(NoEncoder(), snapshot, [*known, new])
+    row = make_table(encoder, snapshot, [*known, new]).row("gift")
+    assert row == len(known)
+
+
+class NoEncoder(Encoder):
+    def encode(self, texts: Sequence[str], progress: Progress = no_progress, *, keep: bool = True) -> Float32Array:
+        raise AssertionError("asked")
+
+
+def test_texts_of_scenarios_without_events_are_left_in_the_cache(encoder: Encoder) -> None:
+    asked = set[str]()
+
+    class Noting(Encoder):
+        def encode(self, texts: Sequence[str], progress: Progress = no_progress, *, keep: bool = True) -> Float32Array:
+            asked.update(texts if keep else ())
+            return encoder.encode(texts, progress, keep=keep)
+
+    gift = Scenario("gift", "Presents for somebody else.")
+    inputs = encode_inputs(checkerboard(), interactions(checkerboard()), Noting(), no_progress, {"gift": gift})
+    assert scenario_text(gift) in asked
+    assert len(inputs.scenario_text_ST) == len(interactions(checkerboard()).scenarios)
