@@ -28,6 +28,7 @@ READY_SECONDS = 120.0  # for a replacement, until it could serve a slate
 LOOK_SECONDS = 0.05
 SWITCH_SECONDS = 0.001  # a thread that makes slates gives the interpreter to the event loop as often: it has little to do and answers everybody
 YOUNG_OBJECTS = 10_000  # new ones between two looks of the garbage collector
+DOORS = 16  # connections that are accepted in one turn of the event loop, which may make a batch of as many slates
 
 
 class DrainingServer(uvicorn.Server):
@@ -91,7 +92,12 @@ def run_api(listener: socket.socket, *, beats: int | None = None, when_ready: bo
         timeout_notify=BEAT_SECONDS, log_config=None, access_log=False, server_header=False,
     )  # fmt: skip
     with contextlib.suppress(KeyboardInterrupt):
-        DrainingServer(config, beats).run(sockets=[listener])
+        DrainingServer(config, beats).run(sockets=doors_of(listener))
+
+
+def doors_of(listener: socket.socket) -> list[socket.socket]:
+    """Handles of one listening socket: libuv accepts one connection of each in a turn of the loop (since 1.45), whatever waits."""
+    return [listener, *(listener.dup() for _ in range(DOORS - 1))]
 
 
 if __name__ == "__main__":

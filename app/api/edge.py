@@ -36,7 +36,7 @@ NOTHING_LOADS = (
 )  # a page brings a policy of its own
 NEVER_KEPT = (b"cache-control", b"no-store")  # answers hold what people bought and said
 PROBES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds for ever: not worth a line each
-MAX_OPEN = 2_000  # requests to one resource that a process answers at once: the last of so many slates waits for about three seconds
+MAX_OPEN = 1_000  # requests to one resource that a process answers at once: the last of so many slates waits for a second or two
 
 
 class EdgeMiddleware:
