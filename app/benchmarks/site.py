@@ -125,9 +125,7 @@ async def publish(settings: Settings, snapshot: Snapshot, *, live: bool = True) 
     await asyncio.to_thread(lambda: snapshot.save(directory, snapshot.graphs()))  # as a training saves it
     async with open_stores(settings) as stores:
         texts = [scenario_text(scenario) for scenario in READY_MADE.values()]
-        await asyncio.to_thread(
-            open_encoder(settings, stores).encode, texts
-        )  # its vectors are kept, as a training keeps them
+        await asyncio.to_thread(open_encoder(settings, stores).encode, texts)  # and kept, as a training does
         await stores.versions.add(ModelVersion(snapshot.version, utc_now(), "full", verdict="passed"))
     if live:
         await activate(settings, snapshot.version)

@@ -44,9 +44,8 @@ class _ChunkedSoftmax(torch.autograd.Function):
             odds_CN = (query_TD[part].to(kind) @ items_DN).exp_()
             total_C = odds_CN.sum(1, dtype=torch.float32)
             log_total_T[part] = total_C.log()
-            share_C1 = (weight_T[part] / total_C)[
-                :, None
-            ]  # on the narrow factors: C x N numbers are passed through once less
+            # Onto the narrow factors: so the C x N numbers are passed through once less.
+            share_C1 = (weight_T[part] / total_C)[:, None]
             grad_TD[part] = (odds_CN @ items_ND) * share_C1
             grad_ND += odds_CN.T @ (query_TD[part] * share_C1).to(kind)
         grad_TD -= weight_T[:, None] * wanted_TD

@@ -29,10 +29,8 @@ from app.types import Progress
 
 EVENTS_PER_BATCH = 2_048
 STEPS_WANTED = 4_000  # enough optimiser steps for any set; a small one needs more passes to take them
-PATIENT_STEPS, LEAST_PATIENCE = (
-    1_000,
-    2,
-)  # steps, and passes at least, that may go by without a gain; TrainingConfig.patience at most
+# Steps that may go by without a gain, and so many passes at least; TrainingConfig.patience is the most.
+PATIENT_STEPS, LEAST_PATIENCE = 1_000, 2
 
 
 @dataclass
