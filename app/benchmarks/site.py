@@ -151,7 +151,11 @@ def serve(site: Site, cores: Cores, workers: int = 1) -> Iterator[Service]:
         url = f"http://127.0.0.1:{port}"
         with httpx.Client(base_url=url, headers=site.headers, trust_env=False, timeout=60) as client:
             _wait(client, site, process, settings.data_dir / "serve.log")
-        yield Service(url, process, True, time.monotonic() - begin)
+            seconds = time.monotonic() - begin
+            client.get(
+                "/v1/recommendations", params={"scenario": "home", "query": "warm up"}
+            )  # once the encoder is there
+        yield Service(url, process, True, seconds)
 
 
 @contextlib.contextmanager
