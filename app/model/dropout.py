@@ -24,6 +24,6 @@ class Dropout(nn.Module):
         if not self.training or self.dropped == 0:
             return x
         num = x.numel()
-        draws = torch.empty(-(-num // BYTES), dtype=torch.int64).random_(LEAST, None)
+        draws = torch.empty(-(-num // BYTES), dtype=torch.int64, device=x.device).random_(LEAST, None)
         kept = (draws.view(torch.uint8)[:num] >= self.dropped).view(x.shape)
         return x * kept.to(x.dtype).mul_(STEPS / (STEPS - self.dropped))

@@ -90,11 +90,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         impressions = ImpressionWriter(stores.impressions, shown=live_state.shown)
         seal = Seal(stores.secrets)
+        stack.push_async_callback(texts.loaded)  # waited for behind all that must be written
         for part in (impressions, intake, seal, follower, key_use):
             await part.start()
             stack.push_async_callback(part.close)
         await texts.start()  # behind the model: slates need that first, and most of them no text
-        stack.push_async_callback(texts.loaded)
         pages = RedisLists(redis_url_of(settings))
         stack.push_async_callback(pages.close)
         recommender = Recommender(

@@ -20,7 +20,7 @@ TURNS = 3
 
 
 def test_who_came_during_a_long_turn_is_let_in_within_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """libuv accepts one connection of a socket in a turn: of forty that came during a batch of slates, the last waited for forty more."""
+    """libuv accepts one connection of a socket in a turn: of thirty that came during a batch of slates, the last waited for thirty more."""
     monkeypatch.setattr(api_process, "calm_interpreter", lambda: None)  # it is for a process of its own
     begun, all_there, let_in = threading.Event(), threading.Event(), list[int]()
 
