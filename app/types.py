@@ -16,6 +16,7 @@ Attributes = Mapping[str, Json]
 
 Float32Array = NDArray[np.float32]
 Int32Array = NDArray[np.int32]
+UInt8Array = NDArray[np.uint8]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 

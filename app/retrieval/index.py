@@ -17,7 +17,7 @@ from app.retrieval.quantised import QuantisedVectors
 from app.retrieval.selection import EVERY, STRIDE, best_of_columns, best_of_lines
 from app.types import BoolArray, Float32Array, Int64Array
 
-QUANTISED_ABOVE = 1_000_000  # numbers in all vectors, where a scan in eight bits is fast
+QUANTISED_ABOVE = 400_000  # numbers in all vectors, where a scan in eight bits is fast
 GRAPH_ABOVE = 500_000 if INT8 else 200_000  # what a scan costs grows with the vectors, what a walk costs hardly
 SCAN_BELOW = 0.05  # a mask that keeps less than this is answered by scanning what it keeps: exact, and cheaper
 SCAN_SCORES = 4_000_000  # made at once by a scan: 16 MB

@@ -4,18 +4,21 @@ measured in float32. Shapes: N items, D dim, B users, W users padded to a WIDTH,
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import types
 
 from app.compiled import compiled, reads, several, writes
 from app.model.int8 import WIDTH, Int8Array, products
-from app.retrieval.selection import EVERY, NO_KEY, STRIDE, key_of, place_in_sample, settle_into
-from app.types import BoolArray, Float32Array, Int32Array, Int64Array
+from app.retrieval.selection import NO_KEY, STRIDE, key_of, part, place_in_sample, score_of, settle_into
+from app.types import BoolArray, Float32Array, Int32Array, Int64Array, UInt8Array
 
 ITEM_LEVELS, USER_LEVELS = 127, 63  # see `products`
 MOST = 64  # users looked for at once
 BLOCK = 16_384  # items of a product, so that its sums stay in the processor's cache
 GROUP = 8  # of the sample
+AT_ONCE = 256  # items compared before their answers are looked at
 SURE = 5.0  # standard deviations of what rounding does to a score
 SPREAD = 12**-0.5  # standard deviation of what rounding does to a number
 LEAST_SCALE = np.float32(1e-30)
@@ -54,14 +57,12 @@ class QuantisedVectors:
     def _search(
         self, users_BD: Float32Array, allowed_N: BoolArray, rows_BK: Int64Array, scores_BK: Float32Array
     ) -> Int64Array:
-        (B, K), N = rows_BK.shape, len(self._steps_N)
-        codes_BD, scale_B = quantised(users_BD, USER_LEVELS)
+        (B, K), N, D = rows_BK.shape, len(self._steps_N), users_BD.shape[1]
         W = 1 if B == 1 else -(-B // WIDTH) * WIDTH
-        codes_DW = np.zeros((users_BD.shape[1], W), np.int8)
-        codes_DW[:, :B] = codes_BD.T
-        least_W, hidden_W = self._guessed(codes_DW, allowed_N, K), np.zeros(W, np.float32)
-        least_W[B:] = np.inf
-        hidden_W[:B] = SURE * SPREAD * np.hypot(np.linalg.norm(users_BD, axis=1) / scale_B, self._longest)
+        codes_DW, scale_B, hidden_W = np.zeros((D, W), np.int8), np.empty(B, np.float32), np.zeros(W, np.float32)
+        _quantise(users_BD, self._longest, codes_DW, scale_B, hidden_W)
+        least_W = np.full(W, np.inf, np.float32)
+        self._guess(codes_DW, allowed_N, K, least_W[:B])
         found: Rows = np.empty((B, min(4 * K + 40 * STRIDE, N)), np.int64), np.zeros(B, np.int64)
         for start in range(0, N, BLOCK):
             at = slice(start, start + BLOCK)
@@ -71,18 +72,11 @@ class QuantisedVectors:
         _measure(users_BD, self._vectors_ND, least_W[:B] * scale_B, found, rows_BK, scores_BK, sure_B)
         return np.flatnonzero(~sure_B)
 
-    def _guessed(self, codes_DW: Int8Array, allowed_N: BoolArray, K: int) -> Float32Array:
-        """What the K highest very likely reach [W], in units of the user's scale, by the highest of each GROUP of the sample; inf where there
-        are too few of them."""
-        place = place_in_sample(K)
-        allowed_S = allowed_N[self._sampled_S] if len(allowed_N) else EVERY
-        highest_GW = np.full((len(self._scale_S) // GROUP, codes_DW.shape[1]), -np.inf, np.float32)
-        _find_highest(products(self._codes_SD, codes_DW), self._scale_S, allowed_S, highest_GW)
-        highest_WG = np.ascontiguousarray(highest_GW.T)
-        if place > highest_WG.shape[1]:
-            return np.full(len(highest_WG), np.inf, np.float32)
-        least_W: Float32Array = np.partition(highest_WG, -place, axis=1)[:, -place]
-        return np.where(np.isfinite(least_W), least_W, np.float32(np.inf))
+    def _guess(self, codes_DW: Int8Array, allowed_N: BoolArray, K: int, least_B: Float32Array) -> None:
+        """Puts what the K highest very likely reach into least_B, in units of the user's scale, by the highest of each GROUP of the sample;
+        leaves inf where there are too few of them."""
+        sums_SW = products(self._codes_SD, codes_DW)
+        _find_least(sums_SW, self._scale_S, self._sampled_S, allowed_N, place_in_sample(K), least_B)
 
 
 def quantised(vectors_ND: Float32Array, levels: int) -> tuple[Int8Array, Float32Array]:
@@ -95,18 +89,73 @@ def quantised(vectors_ND: Float32Array, levels: int) -> tuple[Int8Array, Float32
     return codes_ND.astype(np.int8), scale_N
 
 
-@compiled(types.void(reads("i4", 2), reads("f4"), reads("b1"), writes("f4", 2)))
-def _find_highest(sums_SW: Int32Array, scale_S: Float32Array, allowed_S: BoolArray, highest_GW: Float32Array) -> None:
-    """Of the scores of each group, for each user; highest_GW: -inf before."""
-    for s in range(len(sums_SW)):
-        if len(allowed_S) == 0 or allowed_S[s]:
-            highest_W = highest_GW[s // GROUP]
-            for w in range(len(highest_W)):
-                score = np.float32(sums_SW[s, w]) * scale_S[s]
-                highest_W[w] = score if score > highest_W[w] else highest_W[w]
+@compiled(types.void(reads("f4", 2), types.float64, writes("i1", 2), writes("f4"), writes("f4")))
+def _quantise(
+    users_BD: Float32Array, longest: float, codes_DW: Int8Array, scale_B: Float32Array, hidden_W: Float32Array
+) -> None:
+    """`quantised` of users, column by column, and how much higher a sum may be than it looks. longest: of the items' codes."""
+    B, D = users_BD.shape
+    for b in range(B):
+        most, squares = np.float32(0.0), 0.0
+        for d in range(D):
+            most = max(most, abs(users_BD[b, d]))
+            squares += users_BD[b, d] * users_BD[b, d]
+        scale = max(most / np.float32(USER_LEVELS), LEAST_SCALE)
+        known = math.isfinite(squares)  # and so is each number
+        scale_B[b] = scale if known else LEAST_SCALE
+        for d in range(D):
+            codes_DW[d, b] = np.int8(np.rint(users_BD[b, d] / scale)) if known else np.int8(0)
+        hidden_W[b] = SURE * SPREAD * math.hypot(math.sqrt(squares) / scale_B[b], longest) if known else np.inf
+
+
+@compiled(types.void(reads("i4", 2), reads("f4"), reads("i8"), reads("b1"), types.intp, writes("f4")))
+def _find_least(
+    sums_SW: Int32Array, scale_S: Float32Array, sampled_S: Int64Array, allowed_N: BoolArray, place: int, least_B: Float32Array
+) -> None:  # fmt: skip
+    """Of the highest scores of each group, that at this place, for each user; nothing where there are fewer."""
+    num_groups, W = len(scale_S) // GROUP, sums_SW.shape[1]
+    highest_GW = np.full((num_groups, W), -np.inf, np.float32)
+    for g in range(num_groups):
+        highest_W = highest_GW[g]
+        for s in range(g * GROUP, (g + 1) * GROUP):
+            if len(allowed_N) == 0 or allowed_N[sampled_S[s]]:
+                for w in range(W):
+                    score = np.float32(sums_SW[s, w]) * scale_S[s]
+                    highest_W[w] = score if score > highest_W[w] else highest_W[w]
+    keys_G = np.empty(num_groups, np.int64)
+    for b in range(len(least_B)):
+        length = 0
+        for g in range(num_groups):
+            keys_G[length] = key_of(highest_GW[g, b], 0)
+            length += keys_G[length] != NO_KEY
+        if length >= place:
+            part(keys_G, length, place)
+            least_B[b] = score_of(keys_G[:place].max())
 
 
 _ROWS = several(writes("i8", 2), writes("i8"))
+
+
+@compiled(types.int64(types.int64))
+def _exponent(power_of_two: int) -> int:
+    return int((np.float64(power_of_two).view(np.int64) >> 52) & 0x7FF) - 1023
+
+
+@compiled(types.void(reads("i4", 2), reads("f4"), reads("f4"), reads("f4"), writes("u1", 2)))
+def _compare(
+    sums_RW: Int32Array, steps_R: Float32Array, least_W: Float32Array, hidden_W: Float32Array, hits_RW: UInt8Array
+) -> None:
+    """1 where the least score may be reached. One user is compared with several items at once, several users with one item."""
+    R, W = sums_RW.shape
+    if W == 1:
+        sums_R, hits_R, least, hidden = sums_RW.ravel(), hits_RW.ravel(), least_W[0], hidden_W[0]
+        for r in range(R):
+            hits_R[r] = np.float32(sums_R[r]) + hidden >= least * steps_R[r]
+        return
+    for r in range(R):
+        step = steps_R[r]
+        for w in range(W):
+            hits_RW[r, w] = np.float32(sums_RW[r, w]) + hidden_W[w] >= least_W[w] * step
 
 
 @compiled(types.void(reads("i4", 2), types.intp, reads("f4"), reads("b1"), reads("f4"), reads("f4"), _ROWS))
@@ -115,20 +164,29 @@ def _collect(
     hidden_W: Float32Array, found: Rows,
 ) -> None:  # fmt: skip
     """Adds to each user's rows those of this block, from row `start`, that may reach the least score. least_W: in units of the user's
-    scale; hidden_W: how much higher a sum may be than it looks. steps_N: of the item in a unit of score."""
+    scale; hidden_W: how much higher a sum may be than it looks. steps_N: of the item in a unit of score. W: 1, or several times 8.
+
+    All is compared without a branch; then eight answers are looked at as one number, which is 0 as a rule.
+    """
     rows_BE, num_B = found
-    W, (B, E) = len(least_W), rows_BE.shape
-    for n in range(len(sums_NW)):
-        step, reach = steps_N[n], np.int32(0)
-        for w in range(W):  # without a branch, so that all users are compared at once
-            reach += np.int32(np.float32(sums_NW[n, w]) + hidden_W[w] >= least_W[w] * step)
-        if reach == 0 or (len(allowed_N) > 0 and not allowed_N[n]):
-            continue
-        for b in range(B):
-            if np.float32(sums_NW[n, b]) + hidden_W[b] >= least_W[b] * step:
-                if num_B[b] < E:
-                    rows_BE[b, num_B[b]] = start + n
-                num_B[b] += 1
+    E, (N, W) = rows_BE.shape[1], sums_NW.shape
+    hits_RW = np.zeros((AT_ONCE, W), np.uint8)
+    words = hits_RW.ravel().view(np.int64)
+    for first in range(0, N, AT_ONCE):
+        last = min(first + AT_ONCE, N)
+        _compare(sums_NW[first:last], steps_N[first:last], least_W, hidden_W, hits_RW)
+        hits_RW[last - first :] = 0
+        for at in range(((last - first) * W + 7) // 8):
+            word = words[at]
+            while word != 0:
+                lowest = word & -word
+                hit = 8 * at + (_exponent(lowest) >> 3)
+                word ^= lowest
+                n, b = first + hit // W, hit % W
+                if len(allowed_N) == 0 or allowed_N[n]:
+                    if num_B[b] < E:
+                        rows_BE[b, num_B[b]] = start + n
+                    num_B[b] += 1
 
 
 @compiled(types.float32(reads("f4"), reads("f4")), any_order=True)
