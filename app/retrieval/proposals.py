@@ -143,16 +143,16 @@ def pooled(
                 continue
             _worth(scores_QBK[q, b, :length], by_rank_2K, share_BQV[b, q], depth, worth_QK[q])
             for k in range(length):
-                row = rows_QBK[q, b, k]
+                row = np.uint32(rows_QBK[q, b, k])
                 place = places_R[row]
                 if place == 0:
                     union_U[size], sum_U[size] = row, 0.0
                     size += 1
                     place = places_R[row] = size
-                sum_U[place - 1] += worth_QK[q, k]
+                sum_U[np.uint32(place - 1)] += worth_QK[q, k]
         for u in range(size):
             keys_U[u] = key_of(sum_U[u], union_U[u])
-            places_R[union_U[u]] = 0
+            places_R[np.uint32(union_U[u])] = 0
         C = settle(keys_U, size, rows_BC.shape[1])
         length_B[b] = C
         for c in range(C):
@@ -165,8 +165,9 @@ def pooled(
             if not share_BQV[b, q].any():
                 continue
             for k in range(length_QB[q, b]):
-                c = places_R[rows_QBK[q, b, k]] - 1
-                if c >= 0:
+                place = places_R[np.uint32(rows_QBK[q, b, k])]
+                if place > 0:
+                    c = np.uint32(place - 1)
                     ranks_BQC[b, q, c] = k + 1
                     told_BQC[b, q, c] = scores_QBK[q, b, k]
                     parts_BQC[b, q, c] = worth_QK[q, k]

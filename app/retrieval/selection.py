@@ -176,6 +176,16 @@ def _least_of_sample(
     return score_of(last)
 
 
+@compiled(types.intp(reads("f4"), reads("b1"), types.intp, writes("i8")))
+def collect_highest(scores_N: Float32Array, allowed_N: BoolArray, num: int, keys_N: Int64Array) -> int:
+    """Keys to the front, in any order, of which the num first are the highest of all allowed; how many they are."""
+    least = _least_of_sample(scores_N[::STRIDE].copy(), allowed_N[::STRIDE].copy(), len(scores_N), num, keys_N)
+    length = _collect(scores_N, allowed_N, least, keys_N)
+    if length < num and least > -np.inf:
+        length = _collect(scores_N, allowed_N, -np.inf, keys_N)
+    return length
+
+
 @compiled(types.void(reads("f4", 2), reads("b1"), writes("i8"), writes("i8", 2), writes("f4", 2)))
 def best_of_lines(
     scores_BN: Float32Array, allowed_N: BoolArray, keys_N: Int64Array, rows_BK: Int64Array, scores_BK: Float32Array
@@ -183,12 +193,7 @@ def best_of_lines(
     """The columns and scores of the highest of each line, best first, to the front of rows_BK and scores_BK. -inf and NaN are never among
     them. allowed_N: columns that may be; EVERY, all. keys_N: overwritten."""
     for b in range(len(scores_BN)):
-        least = _least_of_sample(
-            scores_BN[b, ::STRIDE].copy(), allowed_N[::STRIDE].copy(), scores_BN.shape[1], rows_BK.shape[1], keys_N
-        )
-        length = _collect(scores_BN[b], allowed_N, least, keys_N)
-        if length < rows_BK.shape[1] and least > -np.inf:
-            length = _collect(scores_BN[b], allowed_N, -np.inf, keys_N)
+        length = collect_highest(scores_BN[b], allowed_N, rows_BK.shape[1], keys_N)
         settle_into(keys_N, length, rows_BK.shape[1], rows_BK[b], scores_BK[b])
 
 

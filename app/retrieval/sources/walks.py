@@ -11,7 +11,7 @@ from scipy import sparse
 
 from app.compiled import compiled, reads, several, writes
 from app.retrieval.scratch import Sums
-from app.retrieval.selection import NO_KEY, key_of, part, settle_into
+from app.retrieval.selection import NO_KEY, collect_highest, key_of, part, settle_into
 from app.types import BoolArray, Float32Array, Int32Array, Int64Array
 
 Matrix = tuple[Float32Array, Int32Array, Int64Array]  # data, indices and indptr of a CSR matrix
@@ -26,6 +26,7 @@ _MATRIX = several(reads("f4"), reads("i4"), reads("i8"))
 _HISTORY = several(reads("i4", 2), reads("f4", 2))
 _SUMS = several(writes("f4"), writes("b1"), writes("i4"))
 _INTO = several(reads("i8"), reads("b1"), writes("i8"), writes("i8", 2), writes("f4", 2))
+NOTING = 4  # sums that are looked at in the time it takes to note that one was touched
 _ONE = np.empty(0, np.float32)  # factors that are all 1
 
 
@@ -37,24 +38,36 @@ def matrix_of(matrix: sparse.csr_array) -> Matrix:
 
 @compiled(types.intp(_SUMS, types.intp, _MATRIX, types.intp, types.float32))
 def _add(sums: Sums, length: int, matrix: Matrix, row: int, weight: float) -> int:
-    """Adds a row of the matrix times weight to sums of which `length` are touched; how many are then."""
+    """Adds a row of the matrix times weight to sums of which `length` are touched; how many are then. Unsigned, a place need not be asked
+    whether it counts from the end."""
     sums_X, marked_X, touched_X = sums
     data, indices, indptr = matrix
-    for place in range(indptr[row], indptr[row + 1]):
-        column = indices[place]
-        sums_X[column] += weight * data[place]
-        touched_X[length] = column  # kept only where it is new: a branch would be guessed wrong half the time
-        length += not marked_X[column]
+    data_P, column_P = data[indptr[row] : indptr[row + 1]], indices[indptr[row] : indptr[row + 1]]
+    num = np.uint64(length)
+    for p in range(len(data_P)):
+        column = np.uint32(column_P[p])
+        sums_X[column] += weight * data_P[p]
+        touched_X[num] = column  # kept only where it is new: a branch would be guessed wrong half the time
+        num += np.uint64(not marked_X[column])
         marked_X[column] = True
-    return length
+    return types.intp(num)  # type: ignore[no-any-return]
+
+
+@compiled(types.void(writes("f4"), _MATRIX, types.intp, types.float32))
+def _spread(sums_X: Float32Array, matrix: Matrix, row: int, weight: float) -> None:
+    """`_add` where nobody needs to know which were touched."""
+    data, indices, indptr = matrix
+    data_P, column_P = data[indptr[row] : indptr[row + 1]], indices[indptr[row] : indptr[row + 1]]
+    for p in range(len(data_P)):
+        sums_X[np.uint32(column_P[p])] += weight * data_P[p]
 
 
 @compiled(types.void(_SUMS, types.intp))
 def _empty(sums: Sums, length: int) -> None:
     sums_X, marked_X, touched_X = sums
     for t in range(length):
-        sums_X[touched_X[t]] = 0.0
-        marked_X[touched_X[t]] = False
+        touched = np.uint32(touched_X[t])
+        sums_X[touched], marked_X[touched] = 0.0, False
 
 
 @compiled(types.intp(_SUMS, types.intp, writes("i8"), types.intp))
@@ -63,7 +76,7 @@ def _strongest(sums: Sums, length: int, keys_E: Int64Array, num: int) -> int:
     sums_X, _, touched_X = sums
     found = 0
     for t in range(length):
-        key = key_of(sums_X[touched_X[t]], touched_X[t])
+        key = key_of(sums_X[np.uint32(touched_X[t])], touched_X[t])
         if key != NO_KEY:
             keys_E[found] = key
             found += 1
@@ -74,18 +87,30 @@ def _strongest(sums: Sums, length: int, keys_E: Int64Array, num: int) -> int:
 @compiled(types.void(_SUMS, types.intp, reads("f4"), _INTO, types.intp))
 def _rank(sums: Sums, length: int, factor_N: Float32Array, into: Into, b: int) -> None:
     """The best for user b of the sums above 0, each times its factor, as rows of the space; empties the sums."""
-    sums_N, _, touched_N = sums
+    sums_N, marked_N, touched_N = sums
     current_N, allowed_R, keys_E, rows_BK, scores_BK = into
     found = 0
     for t in range(length):
-        trained = touched_N[t]
+        trained = np.uint32(touched_N[t])
         score = sums_N[trained] * factor_N[trained] if len(factor_N) else sums_N[trained]
         row = current_N[trained] if len(current_N) else types.int64(trained)
-        if score > 0 and (len(allowed_R) == 0 or allowed_R[row]):
-            keys_E[found] = key_of(score, row)
-            found += 1
-    _empty(sums, length)
+        keys_E[found] = key_of(score, row)  # as in `_add`
+        found += score > 0 and (len(allowed_R) == 0 or allowed_R[np.uint64(row)])
+        sums_N[trained], marked_N[trained] = 0.0, False
     settle_into(keys_E, found, rows_BK.shape[1], rows_BK[b], scores_BK[b])
+
+
+@compiled(types.void(writes("f4"), _INTO, types.intp))
+def _rank_all(sums_N: Float32Array, into: Into, b: int) -> None:
+    """`_rank` where so many were touched that a look at every sum is less work than to note which; none may have moved. Empties them."""
+    _, allowed_R, keys_E, rows_BK, scores_BK = into
+    K = rows_BK.shape[1]
+    length = collect_highest(sums_N, allowed_R[: len(sums_N)], K, keys_E)
+    num = settle_into(keys_E, length, K, rows_BK[b], scores_BK[b])
+    while num > 0 and scores_BK[b, num - 1] <= 0:
+        num -= 1
+        rows_BK[b, num], scores_BK[b, num] = -1, -np.inf
+    sums_N[:] = 0.0
 
 
 @compiled(types.void(_HISTORY, _MATRIX, _SUMS, _INTO))
@@ -170,7 +195,7 @@ def walked(
     to_entity_NE, to_item_EN, together_NN, to_delta_EM = ways
     sums_E, sums_N, total_N = sums
     keys_E = into[2]
-    most = max(beam, history[0].shape[1])
+    most, num_items = max(beam, history[0].shape[1]), len(together_NN[2]) - 1
     rows_P, mass_P = np.empty(most, np.int32), np.empty(most, np.float32)
     for b in range(len(delta_BM)):
         num = _start(history, b, rows_P, mass_P)
@@ -180,13 +205,25 @@ def walked(
             for p in range(num):
                 entities = _add(sums_E, entities, to_entity_NE, rows_P[p], mass_P[p])
                 length = _add(sums_N, length, together_NN, rows_P[p], together * mass_P[p])
+            reached = length
+            for entity in sums_E[2][:entities]:
+                reached += to_item_EN[2][entity + 1] - to_item_EN[2][entity]
+            looks_at_all = steps == 1 and len(into[0]) == 0 and reached * NOTING > num_items
             for entity in sums_E[2][:entities]:
                 mass = (np.float32(1.0) - together) * sums_E[0][entity]
-                length = _add(sums_N, length, to_item_EN, entity, mass)
+                if looks_at_all:
+                    _spread(sums_N[0], to_item_EN, entity, mass)
+                else:
+                    length = _add(sums_N, length, to_item_EN, entity, mass)
                 if delta_BM.shape[1]:
                     for place in range(to_delta_EM[2][entity], to_delta_EM[2][entity + 1]):
                         delta_BM[b, to_delta_EM[1][place]] += worth * mass * to_delta_EM[0][place]
             _empty(sums_E, entities)
+            if looks_at_all:
+                for row in sums_N[2][:length]:
+                    sums_N[1][row] = False
+                _rank_all(sums_N[0][:num_items], into, b)
+                break
             if steps == 1:
                 _rank(sums_N, length, _ONE, into, b)
                 break
