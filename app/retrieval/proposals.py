@@ -167,9 +167,9 @@ def pooled(
             for k in range(length_QB[q, b]):
                 place = places_R[np.uint32(rows_QBK[q, b, k])]
                 if place > 0:
-                    c = np.uint32(place - 1)
-                    ranks_BQC[b, q, c] = k + 1
-                    told_BQC[b, q, c] = scores_QBK[q, b, k]
-                    parts_BQC[b, q, c] = worth_QK[q, k]
+                    at = np.uint32(place - 1)
+                    ranks_BQC[b, q, at] = k + 1
+                    told_BQC[b, q, at] = scores_QBK[q, b, k]
+                    parts_BQC[b, q, at] = worth_QK[q, k]
         for c in range(C):
             places_R[rows_BC[b, c]] = 0

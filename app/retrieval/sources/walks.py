@@ -50,7 +50,7 @@ def _add(sums: Sums, length: int, matrix: Matrix, row: int, weight: float) -> in
         touched_X[num] = column  # kept only where it is new: a branch would be guessed wrong half the time
         num += np.uint64(not marked_X[column])
         marked_X[column] = True
-    return types.intp(num)  # type: ignore[no-any-return]
+    return int(num)
 
 
 @compiled(types.void(writes("f4"), _MATRIX, types.intp, types.float32))
@@ -93,7 +93,7 @@ def _rank(sums: Sums, length: int, factor_N: Float32Array, into: Into, b: int) -
     for t in range(length):
         trained = np.uint32(touched_N[t])
         score = sums_N[trained] * factor_N[trained] if len(factor_N) else sums_N[trained]
-        row = current_N[trained] if len(current_N) else types.int64(trained)
+        row = int(current_N[trained]) if len(current_N) else int(trained)
         keys_E[found] = key_of(score, row)  # as in `_add`
         found += score > 0 and (len(allowed_R) == 0 or allowed_R[np.uint64(row)])
         sums_N[trained], marked_N[trained] = 0.0, False
