@@ -89,6 +89,12 @@ class Columns:
         now_us = microseconds(now)
         return self.available_N & (self.published_us_N <= now_us) & (self.expires_us_N > now_us)
 
+    def visible_until(self, now: datetime) -> int:
+        """Microseconds: when the next of the items is published or expires, so that `visible` may say something else."""
+        now_us = microseconds(now)
+        later = (times_N[times_N > now_us].min(initial=_NEVER) for times_N in (self.published_us_N, self.expires_us_N))
+        return int(min(later))
+
     def items_at(self, rows: Sequence[int] | Int64Array) -> list[Item]:
         return items_of(self.items[rows])
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import compress
 
 import numpy as np
 
 from app.retrieval import scratch
-from app.retrieval.candidates import Candidates, Ranked
+from app.retrieval.candidates import BySource, Candidates, Ranked
 from app.retrieval.proposals import Proposals, pooled
 from app.scenarios.scenario import Weight
 from app.types import Float32Array
@@ -107,12 +108,15 @@ class Fusion:
         pooled(lists, share_BQV, _views_by_rank(K), DEPTH, places_R, (rows_BC, scores_BC, length_B), said)
         found = []
         for b, length in enumerate(length_B.tolist()):
-            heard = [(q, name) for q, name in enumerate(names) if weight_BQ[b, q] > 0]
-            ranks = {name: ranks_BQC[b, q, :length] for q, name in heard}
-            scores = {name: told_BQC[b, q, :length] for q, name in heard}
-            parts = {name: parts_BQC[b, q, :length] for q, name in heard}
-            table = (ranks_BQC[b], told_BQC[b]) if len(heard) == Q and length == C else None
-            found.append(Candidates(rows_BC[b, :length], scores_BC[b, :length], ranks, scores, parts, table=table))
+            rank_QC, told_QC, part_QC = ranks_BQC[b, :, :length], told_BQC[b, :, :length], parts_BQC[b, :, :length]
+            is_heard_Q = weight_BQ[b] > 0
+            table = (rank_QC, told_QC) if length == C and is_heard_Q.all() else None
+            heard = names
+            if not is_heard_Q.all():
+                heard = tuple(compress(names, is_heard_Q.tolist()))
+                rank_QC, told_QC, part_QC = rank_QC[is_heard_Q], told_QC[is_heard_Q], part_QC[is_heard_Q]
+            ranks, told, parts = BySource(heard, rank_QC), BySource(heard, told_QC), BySource(heard, part_QC)
+            found.append(Candidates(rows_BC[b, :length], scores_BC[b, :length], ranks, told, parts, table=table))
         return found
 
     def _learned(self, scenario: str, repeats: bool, is_cold: bool) -> Mapping[str, float]:

@@ -15,6 +15,7 @@ import numpy as np
 from app.catalogue.item import Item, ItemChanges
 from app.retrieval.columns import Columns
 from app.retrieval.filters import Filter
+from app.retrieval.item_fields import microseconds
 from app.types import BoolArray, Int64Array
 
 NOWHERE = -1
@@ -28,6 +29,16 @@ class Block:
     items: Mapping[str, Item]
     columns: Columns
     rows_K: Int64Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Visible:
+    """mask_R is right from from_us until before until_us, in microseconds."""
+
+    mask_R: BoolArray
+    num: int
+    from_us: int
+    until_us: int
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -46,6 +57,7 @@ class CatalogueView:
     blocks: tuple[Block, ...] = ()
     removed: frozenset[str] = frozenset()
     replaced: frozenset[int] = frozenset()
+    _remembered: list[Visible] = field(default_factory=list, init=False, repr=False, compare=False)  # one at most
 
     def __len__(self) -> int:
         """R."""
@@ -91,8 +103,23 @@ class CatalogueView:
         return [found[item_id] for item_id in item_ids if item_id in found and item_id not in self.removed]
 
     def visible(self, now: datetime) -> BoolArray:
-        """bool [R]: described, available, published and not expired."""
-        return self._gather([self.trained.visible(now), *(block.columns.visible(now) for block in self.blocks)])
+        """bool [R]: described, available, published and not expired. Not to be written to: it is remembered until it changes."""
+        return self._visible(now).mask_R
+
+    def num_visible(self, now: datetime) -> int:
+        return self._visible(now).num
+
+    def _visible(self, now: datetime) -> Visible:
+        now_us, held = microseconds(now), self._remembered[-1:]
+        if held and held[0].from_us <= now_us < held[0].until_us:
+            return held[0]
+        columns = (self.trained, *(block.columns for block in self.blocks))
+        mask_R = self._gather([part.visible(now) for part in columns])
+        mask_R.flags.writeable = False
+        until_us = min(part.visible_until(now) for part in columns)
+        found = Visible(mask_R, int(np.count_nonzero(mask_R)), now_us, until_us)
+        self._remembered[:] = [found]
+        return found
 
     def matching(self, wanted: Filter, now: datetime, context_item: Item | None) -> BoolArray:
         """bool [R]. Says nothing of rows that are not visible."""

@@ -23,7 +23,7 @@ DIGITS = 6
 
 def diagnose(draft: Draft, degraded: tuple[str, ...]) -> Diagnostics:
     found = draft.ranking.candidates if draft.ranking else None
-    num_allowed = int(np.count_nonzero(draft.admission.allowed_R))
+    num_allowed = draft.admission.num_allowed
     return Diagnostics(
         candidates=draft.candidates,
         dropped=draft.admission.dropped,

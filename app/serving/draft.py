@@ -100,7 +100,7 @@ class Draft:
 
     @property
     def num_left(self) -> int:
-        return int(np.count_nonzero(self.admission.allowed_R)) - len(self.picks) - len(self.pins)
+        return self.admission.num_allowed - len(self.picks) - len(self.pins)
 
     @property
     def is_open(self) -> bool:
@@ -133,7 +133,7 @@ class Draft:
 
     def report(self, rule: str, rows: Iterable[int], *, dropped: bool = False) -> None:
         """rows: of the items the rule brought into the slate or moved in it, or (dropped) took out."""
-        unique = np.asarray(list(dict.fromkeys(rows)), np.int64)
+        unique = list(dict.fromkeys(int(row) for row in rows))
         examples = examples_of(unique, self.asked, self.live.catalogue)
         num = len(unique)
         self.reports.append(RuleReport(rule, num if dropped else 0, 0 if dropped else num, examples))

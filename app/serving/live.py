@@ -60,10 +60,12 @@ class LiveSnapshot:
         return self.model.snapshot.version if self.model else None
 
     def retrievable(self, allowed_R: BoolArray) -> BoolArray:
-        """The part of a mask over the view that the model's item space has vectors for."""
+        """The part of a mask over the view that the model's item space has vectors for; not to be written to."""
         assert self.model
-        allowed = allowed_R[: len(self.model.space)].copy()
-        allowed[len(self.model.space.index) :] &= self.model.embedded_M
+        allowed = allowed_R[: len(self.model.space)]
+        if not self.model.embedded_M.all():
+            allowed = allowed.copy()
+            allowed[len(self.model.space.index) :] &= self.model.embedded_M
         return allowed
 
     def history_row(self, item_id: str) -> int | None:

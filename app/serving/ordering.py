@@ -62,7 +62,7 @@ def sort_items(asked: Asked, item_ids: Sequence[str], live: LiveSnapshot) -> Sor
     admission = admit(without_rules(asked), view)
     listed_R = np.zeros(len(view), np.bool_)
     listed_R[list(rows.values())] = True
-    draft = Draft(asked, live, replace(admission, allowed_R=admission.allowed_R & listed_R))
+    draft = Draft(asked, live, admission.among(listed_R))
     if live.model is not None:
         _rank(draft, listed_R)
     draft.timings_ms["ranking"] = round((perf_counter() - begin) * 1e3, 3)

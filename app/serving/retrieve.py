@@ -47,8 +47,9 @@ def retrieve_all(calls: Sequence[Call], live: LiveSnapshot) -> list[Candidates]:
     for places in together.values():
         group = [calls[place] for place in places]
         first, asked, weights = group[0], [call.asked for call in group], [call.weights for call in group]
-        allowed_R = first.admission.allowed_R if len(group) == 1 else first.admission.base.allowed_R
-        excluded = None if len(group) == 1 else [call.admission.own_rows for call in group]
+        is_alone = len(first.admission.own_rows) > MAX_OWN_ROWS
+        allowed_R = first.admission.allowed_R if is_alone else first.admission.base.allowed_R
+        excluded = None if is_alone else [call.admission.own_rows for call in group]
         users = fold(asked, live, live.model, [one.scenario for one in asked])
         of_group = snapshot.recommend(
             users,

@@ -5,8 +5,8 @@ Applied before every top-k, so a rare filter or a long list of purchases still l
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -52,22 +52,41 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What availability and filters leave for everybody who asks alike. allowed_R: bool [R], not to be written to."""
+    """What availability and filters leave for everybody who asks alike. allowed_R: bool [R], not to be written to; num_allowed of it."""
 
     allowed_R: BoolArray
+    num_allowed: int
     reports: tuple[RuleReport, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admission:
-    """allowed_R: bool [R], rows of the view. reports: of every hard rule, in the order they were applied. lifted: rules that would have
-    left nothing and were not applied. base: before this shopper's own exclusions. own_rows: what those took away."""
+    """base: before this shopper's own exclusions. own_rows: what those took away of it, each row once. reports: of every hard rule, in the
+    order they were applied. lifted: rules that would have left nothing and were not applied."""
 
-    allowed_R: BoolArray
-    reports: tuple[RuleReport, ...]
     base: Base
     own_rows: Int64Array
+    reports: tuple[RuleReport, ...]
     lifted: tuple[str, ...] = ()
+    _allowed_R: BoolArray | None = field(default=None, init=False, repr=False)
+
+    @property
+    def allowed_R(self) -> BoolArray:
+        """bool [R], rows of the view, not to be written to. Made when somebody asks: most slates need only what it is made of."""
+        if self._allowed_R is None:
+            self._allowed_R = self.base.allowed_R.copy()
+            self._allowed_R[self.own_rows] = False
+        return self._allowed_R
+
+    @property
+    def num_allowed(self) -> int:
+        return self.base.num_allowed - len(self.own_rows)
+
+    def among(self, listed_R: BoolArray) -> Admission:
+        """Of these rows alone."""
+        allowed_R = self.base.allowed_R & listed_R
+        base = replace(self.base, allowed_R=allowed_R, num_allowed=int(np.count_nonzero(allowed_R)))
+        return replace(self, base=base, own_rows=self.own_rows[listed_R[self.own_rows]])
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -85,26 +104,30 @@ class Gate:
     def admit(self, asked: Asked) -> Admission:
         """Raises Invalid("filter_context_item_missing")."""
         base, view = self._base(asked), self._view
-        allowed_R, reports = base.allowed_R.copy(), list(base.reports)
-        own: list[Int64Array] = []
-        lifted: tuple[str, ...] = ()
+        reports, own = list(base.reports), set[int]()
         for rule, item_ids in _exclusions(asked):
-            rows = _rising(item_ids, view)
-            if len(rows):
-                own.append(rows[allowed_R[rows]])
-                allowed_R[own[-1]] = False
-                reports.append(report_drops(rule, own[-1], asked, view))
-            else:
-                reports.append(RuleReport(rule))
-        seen = _seen_rows(asked, view)
-        seen = seen[allowed_R[seen]]
-        if len(seen) == np.count_nonzero(allowed_R) > 0:  # a slate of what was seen is better than none
+            gone = self._left(base, item_ids, own)
+            own.update(gone)
+            reports.append(report_drops(rule, gone, asked, view))
+        seen = self._left(base, _seen(asked), own)
+        lifted: tuple[str, ...] = ()
+        if len(seen) == base.num_allowed - len(own) > 0:  # a slate of what was seen is better than none
             lifted = (SEEN,)
         else:
-            own.append(seen)
-            allowed_R[seen] = False
+            own.update(seen)
             reports.append(report_drops(SEEN, seen, asked, view))
-        return Admission(allowed_R, tuple(reports), base, np.concatenate(own) if own else NO_ROWS, lifted)
+        own_rows = np.fromiter(own, np.int64, len(own)) if own else NO_ROWS
+        return Admission(base, own_rows, tuple(reports), lifted)
+
+    def _left(self, base: Base, item_ids: Iterable[str], own: set[int]) -> list[int]:
+        """Rows of those ids that nothing has taken away before, rising."""
+        rows = set(self._view.places(item_ids)) - own
+        rows.discard(NOWHERE)
+        if not rows:
+            return []
+        rising = np.asarray(sorted(rows), np.int64)
+        left: list[int] = rising[base.allowed_R[rising]].tolist()
+        return left
 
     def _base(self, asked: Asked) -> Base:
         words = asked.words.filter if asked.words else None
@@ -123,13 +146,14 @@ def admit(asked: Asked, view: CatalogueView) -> Admission:
 
 def filtered(asked: Asked, view: CatalogueView) -> Base:
     """Raises Invalid("filter_context_item_missing")."""
-    allowed_R = view.visible(asked.now)
-    reports = [RuleReport("unavailable", view.num_items - int(np.count_nonzero(allowed_R)))]
+    allowed_R, num = view.visible(asked.now), view.num_visible(asked.now)
+    reports = [RuleReport("unavailable", view.num_items - num)]
     for rule, mask_R in _masks(asked, view):
         gone = np.flatnonzero(allowed_R & ~mask_R)
-        allowed_R &= mask_R
-        reports.append(report_drops(rule, gone, asked, view))
-    return Base(allowed_R, tuple(reports))
+        allowed_R = allowed_R & mask_R
+        num -= len(gone)
+        reports.append(report_drops(rule, gone.tolist(), asked, view))
+    return Base(allowed_R, num, tuple(reports))
 
 
 def matching_rows(
@@ -145,13 +169,13 @@ def matching_rows(
         raise
 
 
-def report_drops(rule: str, rows: Int64Array, asked: Asked, view: CatalogueView) -> RuleReport:
+def report_drops(rule: str, rows: Sequence[int], asked: Asked, view: CatalogueView) -> RuleReport:
     return RuleReport(rule, dropped=len(rows), examples=examples_of(rows, asked, view))
 
 
-def examples_of(rows: Int64Array, asked: Asked, view: CatalogueView) -> tuple[str, ...]:
+def examples_of(rows: Sequence[int], asked: Asked, view: CatalogueView) -> tuple[str, ...]:
     """Ids of the first few rows, if anybody will read them."""
-    return tuple(view.id_at(row) for row in rows[:NUM_EXAMPLES].tolist()) if asked.request.diagnostics else ()
+    return tuple(view.id_at(row) for row in rows[:NUM_EXAMPLES]) if asked.request.diagnostics else ()
 
 
 def _masks(asked: Asked, view: CatalogueView) -> Iterable[tuple[str, BoolArray]]:
@@ -191,17 +215,10 @@ def _exclusions(asked: Asked) -> Iterable[tuple[str, Iterable[str]]]:
     yield "exclude_items", asked.request.exclude_items
 
 
-def _seen_rows(asked: Asked, view: CatalogueView) -> Int64Array:
+def _seen(asked: Asked) -> list[str]:
     """What was shown to this shopper too often without a click."""
     enough = asked.scenario.exclude.seen_impressions
     if enough <= 0 or not asked.personal:
-        return NO_ROWS
+        return []
     enough -= FADED
-    return _rising([item_id for item_id, times in asked.state.seen.items() if times >= enough], view)
-
-
-def _rising(item_ids: Iterable[str], view: CatalogueView) -> Int64Array:
-    """Rows of the ids that have one, each once."""
-    rows = set(view.places(item_ids))
-    rows.discard(NOWHERE)
-    return np.asarray(sorted(rows), np.int64) if rows else NO_ROWS
+    return [item_id for item_id, times in asked.state.seen.items() if times >= enough]

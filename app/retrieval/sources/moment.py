@@ -28,8 +28,12 @@ class TrendingSource:
     name = TRENDING
 
     def find(self, users: UserBatch, space: ItemSpace, num: int, allowed_R: BoolArray | None) -> Neighbours:
-        moments = users.moments()
-        return stack([_kept(m.trending_rows_K, m.trending_scores_K, space, num, allowed_R) for m in moments])
+        """Those who ask in one placement share one trend, which is looked through once."""
+        kept: dict[int, tuple[Int64Array, Float32Array]] = {}
+        for m in users.moments():
+            if id(m.trending_rows_K) not in kept:
+                kept[id(m.trending_rows_K)] = _kept(m.trending_rows_K, m.trending_scores_K, space, num, allowed_R)
+        return stack([kept[id(m.trending_rows_K)] for m in users.moments()])
 
 
 class EditorialSource:

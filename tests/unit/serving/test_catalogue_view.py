@@ -21,7 +21,7 @@ def view_of(*items: Item) -> CatalogueView:
 def shown(view: CatalogueView, spec: object = None, now: datetime = NOW) -> set[str]:
     mask_R = view.visible(now)
     if spec is not None:
-        mask_R &= view.matching(parse_filter(spec), now, None)
+        mask_R = mask_R & view.matching(parse_filter(spec), now, None)
     return {view.id_at(row) for row in np.flatnonzero(mask_R).tolist()}
 
 
@@ -54,6 +54,25 @@ def test_an_item_moved_to_the_delta_is_shown_once():
     assert moved.ids_at([2, 1]) == ["a", "b"]
     assert view.places(["c", "b"]) == [NOWHERE, 1]
     assert shown(moved.apply(ItemChanges(2, (Item("a", available=False),)))) == {"b"}
+
+
+def test_who_is_visible_is_looked_up_again_only_when_it_changes():
+    day = timedelta(days=1)
+    view = view_of(Item("a", published_at=NOW + day), Item("b", expires_at=NOW + 2 * day), Item("c"))
+    first = view.visible(NOW)
+    assert view.visible(NOW + day - timedelta(microseconds=1)) is first
+    for at, expected in (
+        (NOW, {"b", "c"}),
+        (NOW + day, {"a", "b", "c"}),
+        (NOW + 2 * day, {"a", "c"}),
+        (NOW - day, {"b", "c"}),
+    ):
+        assert shown(view, now=at) == expected
+        assert view.num_visible(at) == len(expected)
+    assert not view.visible(NOW).flags.writeable
+    newer = view.apply(ItemChanges(1, (Item("c", available=False),)))
+    assert shown(newer) == {"b"}
+    assert shown(view) == {"b", "c"}
 
 
 def test_publication_and_expiry_count_at_the_time_of_the_request():

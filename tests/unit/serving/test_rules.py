@@ -33,7 +33,10 @@ def asked(scenario: Scenario = HOME, purchased: dict[str, float] | None = None, 
 
 
 def allowed(request: Asked) -> list[str]:
-    return [ITEMS[row].item_id for row in np.flatnonzero(admit(request, VIEW).allowed_R)]
+    admission = admit(request, VIEW)
+    assert admission.num_allowed == np.count_nonzero(admission.allowed_R)
+    assert admission.base.num_allowed == np.count_nonzero(admission.base.allowed_R)
+    return [ITEMS[row].item_id for row in np.flatnonzero(admission.allowed_R)]
 
 
 def days_ago(days: float) -> float:
@@ -61,6 +64,18 @@ def test_context_items_and_asked_exclusions_are_left_out():
     dropped = admit(request, VIEW).dropped
     assert (dropped["context_items"], dropped["exclude_items"]) == (1, 1)
     assert "rod" in allowed(asked(replace(HOME, exclude=Exclusions(context_items=False)), context_items=("rod",)))
+
+
+def test_what_two_rules_take_away_is_counted_once():
+    request = asked(purchased={"rod": days_ago(1)}, exclude_items=frozenset({"rod", "pan", "gone"}))
+    assert allowed(request) == ["reel"]
+    admission = admit(request, VIEW)
+    assert (admission.dropped["purchased"], admission.dropped["exclude_items"]) == (1, 1)
+    assert sorted(admission.own_rows.tolist()) == [
+        row for row, item in enumerate(ITEMS) if item.item_id in ("rod", "pan")
+    ]
+    listed_R = np.array([item.item_id in ("rod", "reel") for item in ITEMS])
+    assert admission.among(listed_R).num_allowed == 1
 
 
 def test_a_report_names_some_of_what_was_dropped_to_those_who_ask():
