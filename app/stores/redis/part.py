@@ -23,6 +23,14 @@ class Part(NamedTuple):
     profile: User | None
 
 
+class Folded(NamedTuple):
+    """whole: with every change since it was packed, history as it came. part: within the limits of a state. Later changes go on top of
+    `whole`, so that it does not matter how many come at once. Readers share both and change neither."""
+
+    whole: Part
+    part: Part
+
+
 def merge_histories(histories: Iterable[Sequence[HistoryEntry]]) -> tuple[HistoryEntry, ...]:
     """By time, each event once, the newest MAX_HISTORY. Each of the histories is so already."""
     given = [history for history in histories if history]
@@ -34,11 +42,12 @@ def newest_entries(entries: Iterable[HistoryEntry]) -> tuple[HistoryEntry, ...]:
     return tuple(sorted(once.values(), key=attrgetter("occurred_at", "event_id"))[-MAX_HISTORY:])
 
 
-def merge_greatest(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """The greatest figure of each item: the last purchase or dislike, or what the one subject saw that saw it more often."""
+def merge_greatest(parts: Iterable[Mapping[str, float]]) -> Mapping[str, float]:
+    """The greatest figure of each item: the last purchase or dislike, or what the one subject saw that saw it more often. The only part
+    that says anything is returned as it is."""
     given = [part for part in parts if part]
     if len(given) == 1:
-        return dict(given[0])
+        return given[0]
     merged: dict[str, float] = {}
     for part in given:
         for item_id, figure in part.items():
@@ -46,7 +55,8 @@ def merge_greatest(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return merged
 
 
-def greatest(figures: Mapping[str, float], limit: int) -> dict[str, float]:
+def greatest(figures: Mapping[str, float], limit: int) -> Mapping[str, float]:
+    """As they are where there are not too many."""
     if len(figures) <= limit:
-        return dict(figures)
+        return figures
     return dict(sorted(figures.items(), key=lambda entry: -entry[1])[:limit])
