@@ -5,9 +5,10 @@ Applied before every top-k, so a rare filter or a long list of purchases still l
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import numpy as np
 
@@ -89,22 +90,26 @@ class Gate:
         own: list[Int64Array] = []
         lifted: tuple[str, ...] = ()
         for rule, item_ids in _exclusions(asked):
-            rows = _rising(item_ids, view)
+            rows = _rising(item_ids, view) if item_ids else NO_ROWS
             if len(rows):
                 own.append(rows[allowed_R[rows]])
                 allowed_R[own[-1]] = False
                 reports.append(report_drops(rule, own[-1], asked, view))
             else:
-                reports.append(RuleReport(rule))
+                reports.append(_nothing(rule))
         seen = _seen_rows(asked, view)
-        seen = seen[allowed_R[seen]]
-        if len(seen) == np.count_nonzero(allowed_R) > 0:  # a slate of what was seen is better than none
+        if len(seen):
+            seen = seen[allowed_R[seen]]
+        if not len(seen):
+            reports.append(_nothing(SEEN))
+        elif len(seen) == np.count_nonzero(allowed_R):  # a slate of what was seen is better than none
             lifted = (SEEN,)
         else:
             own.append(seen)
             allowed_R[seen] = False
             reports.append(report_drops(SEEN, seen, asked, view))
-        return Admission(allowed_R, tuple(reports), base, np.concatenate(own) if own else NO_ROWS, lifted)
+        own_rows = own[0] if len(own) == 1 else np.concatenate(own or [NO_ROWS])
+        return Admission(allowed_R, tuple(reports), base, own_rows, lifted)
 
     def _base(self, asked: Asked) -> Base:
         words = asked.words.filter if asked.words else None
@@ -149,6 +154,12 @@ def report_drops(rule: str, rows: Int64Array, asked: Asked, view: CatalogueView)
     return RuleReport(rule, dropped=len(rows), examples=examples_of(rows, asked, view))
 
 
+@cache
+def _nothing(rule: str) -> RuleReport:
+    """Of a hard rule that took nothing away: most of them, for most slates."""
+    return RuleReport(rule)
+
+
 def examples_of(rows: Int64Array, asked: Asked, view: CatalogueView) -> tuple[str, ...]:
     """Ids of the first few rows, if anybody will read them."""
     return tuple(view.id_at(row) for row in rows[:NUM_EXAMPLES].tolist()) if asked.request.diagnostics else ()
@@ -179,7 +190,7 @@ def _viewed_item(asked: Asked, view: CatalogueView) -> Item | None:
     return view.item(item_id) or Item(item_id)
 
 
-def _exclusions(asked: Asked) -> Iterable[tuple[str, Iterable[str]]]:
+def _exclusions(asked: Asked) -> Iterable[tuple[str, Collection[str]]]:
     days = asked.scenario.exclude.purchased_days
     if days > 0:
         since = asked.now.timestamp() - days * SECONDS_PER_DAY

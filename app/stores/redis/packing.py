@@ -93,6 +93,8 @@ def seconds(microseconds: Sequence[int]) -> list[float]:
 def counts_at(seen_at: Sequence[int], now: datetime) -> list[float]:
     """seen_at: log2 of decayed counts, in ticks, squeezed. A clock that runs ahead of ours does not make more than there were."""
     unit, *steps = seen_at
+    if not steps:  # whoever was shown nothing before the changes; arrays cost as much for none as for many
+        return []
     ages = np.cumsum(steps, dtype=np.float64) * (unit / TICKS) - half_lives(now)
     counts: list[float] = np.exp2(np.minimum(ages, MOST_DOUBLINGS)).tolist()
     return counts
