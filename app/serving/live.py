@@ -48,7 +48,7 @@ class LiveModel:
     table: ScenarioTable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class LiveSnapshot:
     """model None: no version is live yet; the catalogue alone can still fill a slate."""
 

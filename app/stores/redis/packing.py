@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from app.catalogue.item import Consent, User
-from app.feedback.state import HistoryEntry
+from app.feedback.state import History, HistoryEntry
 from app.privacy.encryption import StoredText, TextCipher
 from app.stores.redis.changes import MOST_DOUBLINGS, fold, half_lives
 from app.stores.redis.part import Folded, Part
@@ -63,7 +63,7 @@ def unpack(state: bytes, now: datetime, cipher: TextCipher) -> Folded:
     make = tuple.__new__  # what a named tuple's own constructor calls, by a detour that costs as much again
     rest = names[3 * H :]
     part = Part(
-        history=tuple([make(HistoryEntry, entry) for entry in zip(*columns, strict=True)]),
+        history=History([make(HistoryEntry, entry) for entry in zip(*columns, strict=True)]),
         purchased=dict(zip(rest[:B], bought_at, strict=True)),
         dismissed=dict(zip(rest[B : B + D], disliked_at, strict=True)),
         seen=dict(zip(rest[B + D :], counts_at(seen_at, now), strict=True)),

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from app.catalogue.item import User
-from app.feedback.state import MAX_HISTORY, HistoryEntry
+from app.feedback.state import MAX_HISTORY, History, HistoryEntry
 
 MAX_PURCHASES = 2_000
 MAX_DISMISSED = 200
@@ -31,15 +31,17 @@ class Folded(NamedTuple):
     part: Part
 
 
-def merge_histories(histories: Iterable[Sequence[HistoryEntry]]) -> tuple[HistoryEntry, ...]:
+def merge_histories(histories: Iterable[Sequence[HistoryEntry]]) -> History:
     """By time, each event once, the newest MAX_HISTORY. Each of the histories is so already."""
     given = [history for history in histories if history]
-    return tuple(given[0]) if len(given) == 1 else newest_entries(entry for history in given for entry in history)
+    if len(given) == 1:
+        return given[0] if isinstance(given[0], History) else History(given[0])
+    return newest_entries(entry for history in given for entry in history)
 
 
-def newest_entries(entries: Iterable[HistoryEntry]) -> tuple[HistoryEntry, ...]:
+def newest_entries(entries: Iterable[HistoryEntry]) -> History:
     once = {entry.event_id: entry for entry in entries}
-    return tuple(sorted(once.values(), key=attrgetter("occurred_at", "event_id"))[-MAX_HISTORY:])
+    return History(sorted(once.values(), key=attrgetter("occurred_at", "event_id"))[-MAX_HISTORY:])
 
 
 def merge_greatest(parts: Iterable[Mapping[str, float]]) -> Mapping[str, float]:
