@@ -51,7 +51,7 @@ def queue_changes(
 def fold(before: Folded, changes: bytes, now: datetime) -> Folded:
     """changes: one after the other, as they came. now: of `before.whole.seen`."""
     whole, given = before.whole, orjson.loads(b"[%b]" % changes[1:])
-    has_events = any(len(change) != SHOWING for change in given)
+    has_events = set(map(len, given)) != {SHOWING}
     history = [*whole.history] if has_events else []
     purchased, dismissed = (dict(whole.purchased), dict(whole.dismissed)) if has_events else ({}, {})
     seen = dict(whole.seen)
@@ -76,7 +76,12 @@ def fold(before: Folded, changes: bytes, now: datetime) -> Folded:
             if act == "like" and dismissed.get(item_id, math.inf) <= at:
                 del dismissed[item_id]
     if not has_events:
-        return Folded(whole._replace(seen=seen), before.part._replace(seen=greatest(seen, MAX_SEEN)))
+        of_whole = Part(whole.history, whole.purchased, seen, whole.dismissed, whole.profile)
+        if before.part is whole and len(seen) <= MAX_SEEN:
+            return Folded(of_whole, of_whole)
+        part = before.part
+        of_part = Part(part.history, part.purchased, greatest(seen, MAX_SEEN), part.dismissed, part.profile)
+        return Folded(of_whole, of_part)
     return Folded(
         Part(history, purchased, seen, dismissed, whole.profile),
         Part(

@@ -27,7 +27,7 @@ from app.stores.redis import scripts
 from app.stores.redis.changes import queue_changes
 from app.stores.redis.client import FAILURES, Client, Server
 from app.stores.redis.exposures import Exposures
-from app.stores.redis.packing import is_long, pack, unpack
+from app.stores.redis.packing import is_long, pack
 from app.stores.redis.part import (
     MAX_DISMISSED,
     MAX_PURCHASES,
@@ -40,7 +40,7 @@ from app.stores.redis.reading import READ_SECONDS, Held, StateReader
 from app.stores.redis.repair import EventSource, Repair
 from app.stores.redis.subject import Subject, subjects, to_entry
 from app.stores.redis.trends import Trends
-from app.stores.redis.unpacked import UnpackedStates
+from app.stores.redis.unpacked import Unpacked, UnpackedStates
 from app.types import Clock, utc_now
 
 TRENDS_SECONDS = 0.1  # no request waits so long for them; thousands of items take some milliseconds to read
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cached:
-    """What Redis holds. parts: None for a subject without a state; as of a minute ago at most. held: what they were read from.
+    """What Redis holds. unpacked: None for a subject without a state. held: what they were read from.
 
     is_believable: False while Redis is being rebuilt. mark: of the server process. bridged: of events that Postgres does not have yet.
     """
@@ -60,9 +60,13 @@ class Cached:
     is_believable: bool
     mark: bytes
     revision: int
-    parts: list[Part | None]
+    unpacked: list[Unpacked | None]
     held: Sequence[Held]
     bridged: list[HistoryEntry]
+
+    @property
+    def parts(self) -> list[Part | None]:
+        return [None if one is None else one.part for one in self.unpacked]
 
 
 class RedisLiveState:
@@ -106,9 +110,11 @@ class RedisLiveState:
         degraded: tuple[str, ...] = ()
         if cached is None or not cached.is_believable:
             degraded = ("user_state",)
-        elif all(part is not None for part in cached.parts):
-            self._shorten(wanted, cached, now)
-            return make_state([part for part in cached.parts if part is not None], cached)
+        else:
+            found = [one.part for one in cached.unpacked if one is not None]
+            if len(found) == len(wanted):
+                self._shorten(wanted, cached)
+                return make_state(found, cached)
         try:
             if cached is None or not cached.is_believable:
                 revision, *parts = await self._hold(self._build_all(wanted, now), POSTGRES_SECONDS)
@@ -254,8 +260,8 @@ class RedisLiveState:
         if answer is None:
             return None
         try:
-            parts = [
-                self._unpacked.part(subject, held.state, now, drops)
+            unpacked = [
+                self._unpacked.read(subject, held.state, now, drops)
                 for subject, held in zip(wanted, answer.held, strict=True)
             ]
         except Unavailable as error:  # a profile under a key that is missing
@@ -265,18 +271,18 @@ class RedisLiveState:
             self._repair.is_valid(answer.valid_for) and not self._repair.has_missed(wanted),
             answer.valid_for or b"",
             answer.revision,
-            parts,
+            unpacked,
             answer.held,
             [entry for held in answer.held for entry in held.bridged],
         )
 
-    def _shorten(self, wanted: Sequence[Subject], cached: Cached, now: datetime) -> None:
+    def _shorten(self, wanted: Sequence[Subject], cached: Cached) -> None:
         """States with many changes are packed anew, while nobody waits for it."""
-        for subject, held in zip(wanted, cached.held, strict=True):
-            if held.state is not None and is_long(held.state):
+        for subject, one in zip(wanted, cached.unpacked, strict=True):
+            if one is not None and is_long(one.state):
                 pipe = self._server.client.pipeline(transaction=False)
-                packed = pack(unpack(held.state, now, self._cipher).part, now, self._cipher)
-                pipe.eval(scripts.REPACK, 1, subject.state_key(self._prefix), held.state, packed)
+                packed = pack(one.part, one.at, self._cipher)
+                pipe.eval(scripts.REPACK, 1, subject.state_key(self._prefix), one.state, packed)
                 forget(asyncio.create_task(self._execute(pipe)))
 
     async def _build_all(self, wanted: Sequence[Subject], now: datetime) -> tuple[Any, ...]:

@@ -31,11 +31,15 @@ class Unpacked(NamedTuple):
     folded: Folded
     at: datetime
 
+    @property
+    def part(self) -> Part:
+        return self.folded.part
+
 
 class UnpackedStates:
     """Of one event loop, until `close`. cipher: of profile texts."""
 
-    drops: int  # so far; see `part`
+    drops: int  # so far; see `read`
 
     def __init__(self, cipher: TextCipher, clock: Clock) -> None:
         self.drops = 0
@@ -50,7 +54,7 @@ class UnpackedStates:
     def __contains__(self, subject: Subject) -> bool:
         return subject in self._held
 
-    def part(self, subject: Subject, state: bytes | None, now: datetime, drops: int) -> Part | None:
+    def read(self, subject: Subject, state: bytes | None, now: datetime, drops: int) -> Unpacked | None:
         """state: of the subject as it is now; None where there is none. drops: before it was asked for; what was asked for before a drop
         is not held after it. Raises as `unpack`, and then holds nothing of the subject."""
         held = self._held.pop(subject, None)
@@ -62,7 +66,7 @@ class UnpackedStates:
             held = Unpacked(state, fold(held.folded, state[len(held.state) :], held.at), held.at)
         if drops == self.drops:
             self._hold(subject, held)
-        return held.folded.part
+        return held
 
     def drop(self, subjects: Iterable[Subject]) -> None:
         self.drops += 1

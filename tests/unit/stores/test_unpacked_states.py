@@ -34,7 +34,8 @@ class Memory:
         self.states = UnpackedStates(PLAIN, lambda: self.now)
 
     def read(self, state: bytes | None, subject: Subject = ANNA) -> Part | None:
-        return self.states.part(subject, state, self.now, self.states.drops)
+        found = self.states.read(subject, state, self.now, self.states.drops)
+        return found and found.part
 
 
 @pytest.fixture
@@ -164,7 +165,9 @@ async def test_what_is_dropped_is_gone_and_who_asked_before_brings_nothing_back(
         memory.read(state, visit)
         forget()
         assert ANNA not in memory.states
-        assert memory.states.part(ANNA, state, NOW, drops) == unpack(state, NOW, PLAIN).part
+        found = memory.states.read(ANNA, state, NOW, drops)
+        assert found
+        assert found.part == unpack(state, NOW, PLAIN).part
         assert ANNA not in memory.states
     memory.read(state)
     assert ANNA in memory.states
