@@ -19,7 +19,7 @@ from app.stores.redis.part import Folded, Part
 from app.stores.redis.subject import Subject
 from app.types import Clock
 
-MAX_SUBJECTS = 1_000
+MAX_SUBJECTS = 1_000  # 30 KiB each with 50 events and 92 showings, 90 with 100 and 500, and the state itself
 LIFE_SECONDS = 50.0  # after which a state is not used; showings are kept to a minute, so they need not decay meanwhile
 SWEEP_SECONDS = 10.0  # between two looks for what is too old; with the life above nothing stays for more than a minute
 
