@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
 from app.catalogue.item import User
 from app.feedback.event import Event, Impression
@@ -18,6 +19,15 @@ class HistoryEntry(NamedTuple):
     type: str  # as taste: a low rating is a dislike, see `taste_kind_of`
     occurred_at: float  # unix seconds
     event_id: str
+
+
+class History(tuple[HistoryEntry, ...]):
+    """Of a state that may be given to several readers, one after the other."""
+
+    @cached_property
+    def notes(self) -> dict[str, Any]:
+        """What readers worked out of these entries, for the next one; each under a name of its own."""
+        return {}
 
 
 class Exposure(NamedTuple):

@@ -48,7 +48,7 @@ class LiveModel:
     table: ScenarioTable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class LiveSnapshot:
     """model None: no version is live yet; the catalogue alone can still fill a slate."""
 
@@ -91,13 +91,13 @@ class LiveSnapshot:
         """Of which the live model has not seen an event."""
         if self.model is None or not rows:
             return [True] * len(rows)
-        row_K, N, trained_M = np.asarray(rows), len(self.model.space.index), self.model.space.trained_M
-        trained_K = row_K
-        if (row_K >= N).any():
-            of_delta = np.append(trained_M, -1)  # the catalogue may be ahead of the space
-            trained_K = np.where(row_K < N, row_K, of_delta[np.clip(row_K - N, 0, len(trained_M))])
-        cold_K = (trained_K < 0) | (self.model.snapshot.item_counts_N[trained_K] == 0)
-        return cold_K.tolist()  # type: ignore[no-any-return]
+        row_K, N, counts_N = np.asarray(rows), len(self.model.space.index), self.model.snapshot.item_counts_N
+        if max(rows) < N:
+            return (counts_N[row_K] == 0).tolist()  # type: ignore[no-any-return]
+        trained_M = self.model.space.trained_M
+        of_delta = np.append(trained_M, -1)  # the catalogue may be ahead of the space
+        trained_K = np.where(row_K < N, row_K, of_delta[np.clip(row_K - N, 0, len(trained_M))])
+        return ((trained_K < 0) | (counts_N[trained_K] == 0)).tolist()  # type: ignore[no-any-return]
 
 
 @dataclass(slots=True)

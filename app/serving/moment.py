@@ -8,7 +8,7 @@ from app.features.moment import Moment
 from app.scenarios.scenario import Pin
 from app.serving.catalogue_view import NOWHERE
 from app.serving.live import LiveSnapshot
-from app.serving.rules import Asked
+from app.serving.rules import NO_ROWS, Asked
 
 
 def moment_of(asked: Asked, live: LiveSnapshot, *, with_seen: bool = False) -> Moment:
@@ -19,10 +19,11 @@ def moment_of(asked: Asked, live: LiveSnapshot, *, with_seen: bool = False) -> M
     if NOWHERE in places:
         row_K, times_K = row_K[row_K != NOWHERE], times_K[row_K != NOWHERE]
     trending_rows_K, trending_scores_K = asked.trend.rows(live.catalogue)
+    pins = active_pins(asked)
     return Moment(
         trending_rows_K=trending_rows_K,
         trending_scores_K=trending_scores_K,
-        pinned_rows_K=live.catalogue.rows(pin.item_id for pin in active_pins(asked)),
+        pinned_rows_K=live.catalogue.rows(pin.item_id for pin in pins) if pins else NO_ROWS,
         query_T=asked.words.vector_T if asked.words else None,
         not_like_XT=asked.words.not_like_XT if asked.words else None,
         at=asked.now.timestamp(),

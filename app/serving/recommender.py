@@ -30,6 +30,7 @@ from app.scenarios.registry import ScenarioRegistry
 from app.scenarios.scenario import Scenario
 from app.serving.batching import Drafting
 from app.serving.diagnostics import diagnose
+from app.serving.fallback import Pick
 from app.serving.follower import Follower
 from app.serving.live import Live, LiveSnapshot
 from app.serving.ordering import RankedItems, sort_items, sort_rest
@@ -49,6 +50,7 @@ MAX_PAGE_ITEMS = 1_000
 CATCH_UP_SECONDS = 10.0  # reading a bulk of changes may take so long; a database that hangs is not waited for
 Args = TypeVarTuple("Args")
 Result = TypeVar("Result")
+SCORE_UNITS = 1e6  # a score has six digits behind the point
 NO_FIELDS: Mapping[str, Json] = {}
 RETURNABLE = (*PLAIN_ITEM_FIELDS, *LIST_ITEM_FIELDS, "attributes")
 
@@ -365,15 +367,17 @@ def check_size(requests: Sequence[SlateRequest], scenarios: Sequence[Scenario]) 
 def make_slate(draft: Draft, degraded: tuple[str, ...], variant: Variant | None = None) -> Slate:
     request, live = draft.asked.request, draft.live
     rows = [pick.row for pick in draft.picks]
-    item_ids, cold = live.catalogue.ids_at(rows), live.are_cold(rows)
+    item_ids, cold, scores = live.catalogue.ids_at(rows), live.are_cold(rows), rounded(draft.picks)
     shown = fields_of(live, item_ids, request.fields, draft.asked.now)
     reasons = draft.reasons
     items = tuple([
         SlateItem(
-            item_id, position, round(pick.score, 6), pick.sources, is_cold, pick.is_explored, pick.propensity,
+            item_id, position, score, pick.sources, is_cold, pick.is_explored, pick.propensity,
             shown.get(item_id, NO_FIELDS), reasons.get(pick.row),
         )
-        for position, (item_id, pick, is_cold) in enumerate(zip(item_ids, draft.picks, cold, strict=True), start=1)
+        for position, item_id, pick, score, is_cold in zip(
+            range(1, len(rows) + 1), item_ids, draft.picks, scores, cold, strict=True
+        )
     ])  # fmt: skip
     return Slate(
         recommendation_id=str(ULID()),
@@ -388,15 +392,22 @@ def make_slate(draft: Draft, degraded: tuple[str, ...], variant: Variant | None 
     )
 
 
+def rounded(picks: Sequence[Pick]) -> list[float]:
+    """Their scores with six digits, as `round` gives them at three times the price. Those are numbers of single precision, so that
+    nothing is lost before the rounding."""
+    scores_K = np.fromiter([pick.score for pick in picks], np.float64, len(picks))
+    return (np.rint(scores_K * SCORE_UNITS) / SCORE_UNITS).tolist()  # type: ignore[no-any-return]
+
+
 def impression_of(slate: Slate, request: SlateRequest, shown_at: datetime) -> Impression:
     return Impression(
         recommendation_id=slate.recommendation_id,
         scenario=slate.scenario,
         model_version=slate.model_version or "none",
         shown_at=shown_at,
-        item_ids=tuple(item.item_id for item in slate.items),
-        scores=tuple(item.score for item in slate.items),
-        propensities=tuple(item.propensity for item in slate.items),
+        item_ids=tuple([item.item_id for item in slate.items]),
+        scores=tuple([item.score for item in slate.items]),
+        propensities=tuple([item.propensity for item in slate.items]),
         user_id=request.user_id,
         session_id=request.session_id,
         variant=slate.variant,

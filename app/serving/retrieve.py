@@ -6,11 +6,14 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.features.users import KINDS, UserBatch, fold_events
+from app.feedback.state import History, HistoryEntry
 from app.retrieval.candidates import Candidates
 from app.scenarios.scenario import Scenario
 from app.serving.catalogue_view import NOWHERE
@@ -23,6 +26,8 @@ MAX_OWN_ROWS = (
     100  # what a shopper excludes beyond this is asked for by itself: every list of a batch must be so much longer
 )
 
+NOTE = "acts"  # beside a history: the snapshot that its rows are of, and its `Acts`
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -32,6 +37,17 @@ class Call:
     admission: Admission
     weights: Mapping[str, float]
     num: int
+
+
+class Acts(NamedTuple):
+    """On items that have a vector: their rows, kinds (see KINDS) and unix seconds. Not to be written to."""
+
+    row_E: Int64Array
+    kind_E: Int64Array
+    at_E: NDArray[np.float64]
+
+
+NO_ACTS = Acts(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
 
 
 def retrieve_all(calls: Sequence[Call], live: LiveSnapshot) -> list[Candidates]:
@@ -121,23 +137,37 @@ def _histories(
     asked: Sequence[Asked], live: LiveSnapshot
 ) -> tuple[Int64Array, Int64Array, NDArray[np.float64], Int64Array]:
     """What each did, oldest first, and last what is being looked at now: rows, kinds and times, and where each begins."""
-    item_ids, kinds, at, user = list[str](), list[int](), list[float](), list[int]()
-    for b, one in enumerate(asked):
-        before = len(item_ids)
+    acts, starts = [NO_ACTS], [0]
+    for one in asked:
+        before = len(acts)
         if one.personal and one.state.history:
-            done, names, times, _ = zip(*one.state.history, strict=True)
-            item_ids += done
-            kinds += [KINDS.get(name, 0) for name in names]
-            at += times
-        viewed = one.request.context_items
-        item_ids += viewed
-        kinds += [KINDS["context"]] * len(viewed)
-        at += [one.now.timestamp()] * len(viewed)
-        user += [b] * (len(item_ids) - before)
-    row_E, user_E = live.history_rows(item_ids), np.asarray(user, np.int64)
+            acts.append(_acts_of(one.state.history, live))
+        if viewed := one.request.context_items:
+            acts.append(_acts(viewed, ["context"] * len(viewed), [one.now.timestamp()] * len(viewed), live))
+        starts.append(starts[-1] + sum([len(of_one.row_E) for of_one in acts[before:]]))
+    together = acts[-1] if len(acts) <= 2 else Acts(*map(np.concatenate, zip(*acts, strict=True)))
+    return *together, np.asarray(starts, np.int64)
+
+
+def _acts_of(history: tuple[HistoryEntry, ...], live: LiveSnapshot) -> Acts:
+    """Noted beside a history that comes again."""
+    noted = history.notes.get(NOTE) if isinstance(history, History) else None
+    if noted is not None and noted[0]() is live:
+        acts: Acts = noted[1]
+        return acts
+    item_ids, kinds, at, _ = zip(*history, strict=True)
+    acts = _acts(item_ids, kinds, at, live)
+    if isinstance(history, History):
+        history.notes[NOTE] = ref(live), acts
+    return acts
+
+
+def _acts(item_ids: Sequence[str], kinds: Sequence[str], at: Sequence[float], live: LiveSnapshot) -> Acts:
+    number_of = KINDS.get
+    row_E = live.history_rows(item_ids)
+    kind_E, at_E = np.asarray([number_of(kind, 0) for kind in kinds], np.int64), np.asarray(at, np.float64)
     known_E = row_E != NOWHERE
-    starts_B1 = np.searchsorted(user_E[known_E], np.arange(len(asked) + 1))
-    return row_E[known_E], np.asarray(kinds, np.int64)[known_E], np.asarray(at, np.float64)[known_E], starts_B1
+    return Acts(row_E, kind_E, at_E) if known_E.all() else Acts(row_E[known_E], kind_E[known_E], at_E[known_E])
 
 
 def _has_history(asked: Asked, live: LiveSnapshot) -> bool:

@@ -5,9 +5,10 @@ Applied before every top-k, so a rare filter or a long list of purchases still l
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 
 import numpy as np
 
@@ -108,23 +109,23 @@ class Gate:
         for rule, item_ids in _exclusions(asked):
             gone = self._left(base, item_ids, own)
             own.update(gone)
-            reports.append(report_drops(rule, gone, asked, view))
+            reports.append(report_drops(rule, gone, asked, view) if gone else _nothing(rule))
         seen = self._left(base, _seen(asked), own)
         lifted: tuple[str, ...] = ()
         if len(seen) == base.num_allowed - len(own) > 0:  # a slate of what was seen is better than none
             lifted = (SEEN,)
         else:
             own.update(seen)
-            reports.append(report_drops(SEEN, seen, asked, view))
+            reports.append(report_drops(SEEN, seen, asked, view) if seen else _nothing(SEEN))
         own_rows = np.fromiter(own, np.int64, len(own)) if own else NO_ROWS
         return Admission(base, own_rows, tuple(reports), lifted)
 
-    def _left(self, base: Base, item_ids: Iterable[str], own: set[int]) -> list[int]:
+    def _left(self, base: Base, item_ids: Collection[str], own: set[int]) -> list[int]:
         """Rows of those ids that nothing has taken away before, rising."""
+        if not item_ids:
+            return []
         rows = set(self._view.places(item_ids)) - own
         rows.discard(NOWHERE)
-        if not rows:
-            return []
         rising = np.asarray(sorted(rows), np.int64)
         left: list[int] = rising[base.allowed_R[rising]].tolist()
         return left
@@ -173,6 +174,12 @@ def report_drops(rule: str, rows: Sequence[int], asked: Asked, view: CatalogueVi
     return RuleReport(rule, dropped=len(rows), examples=examples_of(rows, asked, view))
 
 
+@cache
+def _nothing(rule: str) -> RuleReport:
+    """Of a hard rule that took nothing away: most of them, for most slates."""
+    return RuleReport(rule)
+
+
 def examples_of(rows: Sequence[int], asked: Asked, view: CatalogueView) -> tuple[str, ...]:
     """Ids of the first few rows, if anybody will read them."""
     return tuple(view.id_at(row) for row in rows[:NUM_EXAMPLES]) if asked.request.diagnostics else ()
@@ -203,7 +210,7 @@ def _viewed_item(asked: Asked, view: CatalogueView) -> Item | None:
     return view.item(item_id) or Item(item_id)
 
 
-def _exclusions(asked: Asked) -> Iterable[tuple[str, Iterable[str]]]:
+def _exclusions(asked: Asked) -> Iterable[tuple[str, Collection[str]]]:
     days = asked.scenario.exclude.purchased_days
     if days > 0:
         since = asked.now.timestamp() - days * SECONDS_PER_DAY

@@ -17,12 +17,13 @@ from app.feedback.seen import MAX_SEEN, SEEN_HALF_LIFE_SECONDS, Showing, act_of
 from app.feedback.state import HistoryEntry
 from app.stores.redis import scripts
 from app.stores.redis.client import Client
-from app.stores.redis.part import MAX_DISMISSED, MAX_PURCHASES, Part, greatest, newest_entries
+from app.stores.redis.part import MAX_DISMISSED, MAX_PURCHASES, Folded, Part, greatest, newest_entries
 from app.stores.redis.subject import Subject, dump_entry, subjects, to_entry
 
 SUBJECTS_PER_SCRIPT = 200  # about a millisecond of Redis
 MOST_BYTES = 8_192  # of changes; who gets more unread is forgotten, and read from Postgres when looked at
 MOST_DOUBLINGS = 30.0  # by a clock that runs ahead
+SHOWING = 2  # values of a change that is one
 BETWEEN_ITEMS = "\x7f"  # no id holds control characters
 
 
@@ -47,13 +48,16 @@ def queue_changes(
     return list(by_subject)
 
 
-def fold(part: Part, changes: bytes, now: datetime) -> Part:
-    """changes: one after the other, as they came. now: of `part.seen`."""
-    history = [*part.history]
-    purchased, seen, dismissed = dict(part.purchased), dict(part.seen), dict(part.dismissed)
+def fold(before: Folded, changes: bytes, now: datetime) -> Folded:
+    """changes: one after the other, as they came. now: of `before.whole.seen`."""
+    whole, given = before.whole, orjson.loads(b"[%b]" % changes[1:])
+    has_events = set(map(len, given)) != {SHOWING}
+    history = [*whole.history] if has_events else []
+    purchased, dismissed = (dict(whole.purchased), dict(whole.dismissed)) if has_events else ({}, {})
+    seen = dict(whole.seen)
     this_moment, times_seen = half_lives(now), seen.get
-    for change in orjson.loads(b"[%b]" % changes[1:]):
-        if len(change) == 2:
+    for change in given:
+        if len(change) == SHOWING:
             at, items = change
             count = 2.0 ** min(at / SEEN_HALF_LIFE_SECONDS - this_moment, MOST_DOUBLINGS)
             for item_id in items.split(BETWEEN_ITEMS):
@@ -71,9 +75,19 @@ def fold(part: Part, changes: bytes, now: datetime) -> Part:
             seen.pop(item_id, None)
             if act == "like" and dismissed.get(item_id, math.inf) <= at:
                 del dismissed[item_id]
-    return Part(
-        history if len(history) == len(part.history) else newest_entries(history),
-        greatest(purchased, MAX_PURCHASES), greatest(seen, MAX_SEEN), greatest(dismissed, MAX_DISMISSED), part.profile,
+    if not has_events:
+        of_whole = Part(whole.history, whole.purchased, seen, whole.dismissed, whole.profile)
+        if before.part is whole and len(seen) <= MAX_SEEN:
+            return Folded(of_whole, of_whole)
+        part = before.part
+        of_part = Part(part.history, part.purchased, greatest(seen, MAX_SEEN), part.dismissed, part.profile)
+        return Folded(of_whole, of_part)
+    return Folded(
+        Part(history, purchased, seen, dismissed, whole.profile),
+        Part(
+            newest_entries(history), greatest(purchased, MAX_PURCHASES), greatest(seen, MAX_SEEN),
+            greatest(dismissed, MAX_DISMISSED), whole.profile,
+        ),
     )  # fmt: skip
 
 

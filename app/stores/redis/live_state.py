@@ -27,7 +27,7 @@ from app.stores.redis import scripts
 from app.stores.redis.changes import queue_changes
 from app.stores.redis.client import FAILURES, Client, Server
 from app.stores.redis.exposures import Exposures
-from app.stores.redis.packing import is_long, pack, unpack
+from app.stores.redis.packing import is_long, pack
 from app.stores.redis.part import (
     MAX_DISMISSED,
     MAX_PURCHASES,
@@ -40,6 +40,7 @@ from app.stores.redis.reading import READ_SECONDS, Held, StateReader
 from app.stores.redis.repair import EventSource, Repair
 from app.stores.redis.subject import Subject, subjects, to_entry
 from app.stores.redis.trends import Trends
+from app.stores.redis.unpacked import Unpacked, UnpackedStates
 from app.types import Clock, utc_now
 
 TRENDS_SECONDS = 0.1  # no request waits so long for them; thousands of items take some milliseconds to read
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cached:
-    """What Redis holds. parts: None for a subject without a state; as of now. held: what they were read from.
+    """What Redis holds. unpacked: None for a subject without a state. held: what they were read from.
 
     is_believable: False while Redis is being rebuilt. mark: of the server process. bridged: of events that Postgres does not have yet.
     """
@@ -59,9 +60,13 @@ class Cached:
     is_believable: bool
     mark: bytes
     revision: int
-    parts: list[Part | None]
+    unpacked: list[Unpacked | None]
     held: Sequence[Held]
     bridged: list[HistoryEntry]
+
+    @property
+    def parts(self) -> list[Part | None]:
+        return [None if one is None else one.part for one in self.unpacked]
 
 
 class RedisLiveState:
@@ -85,11 +90,13 @@ class RedisLiveState:
         self._exposures = Exposures(self._server.client, prefix, clock)
         self._repair = Repair(self._server, self._trends, self._exposures, events, revisions, prefix)
         self._reader = StateReader(self._server, prefix, self._repair.mark)
+        self._unpacked = UnpackedStates(cipher, clock)
 
     async def start(self) -> None:
         self._repair.start()
 
     async def close(self) -> None:
+        self._unpacked.close()
         await self._repair.close()
         await self._server.close()
 
@@ -103,9 +110,11 @@ class RedisLiveState:
         degraded: tuple[str, ...] = ()
         if cached is None or not cached.is_believable:
             degraded = ("user_state",)
-        elif all(part is not None for part in cached.parts):
-            self._shorten(wanted, cached, now)
-            return make_state([part for part in cached.parts if part is not None], cached)
+        else:
+            found = [one.part for one in cached.unpacked if one is not None]
+            if len(found) == len(wanted):
+                self._shorten(wanted, cached)
+                return make_state(found, cached)
         try:
             if cached is None or not cached.is_believable:
                 revision, *parts = await self._hold(self._build_all(wanted, now), POSTGRES_SECONDS)
@@ -147,7 +156,9 @@ class RedisLiveState:
         if event.type != "impression":
             self._trends.add(pipe, [event], sign=-1)
             self._exposures.take_back(pipe, event)
-        if await self._execute(pipe):
+        is_done = await self._execute(pipe)
+        self._unpacked.drop(named)
+        if is_done:
             return True
         self._repair.missed(named, trends=True)
         return False
@@ -176,17 +187,23 @@ class RedisLiveState:
             self._fail("an erasure", error)
             self._repair.missed(named, trends=True)
             return False
+        finally:
+            self._unpacked.drop(named)
         return True
 
     async def _forget(self, named: Sequence[Subject]) -> bool:
         pipe = self._server.client.pipeline(transaction=False)
         self._queue_forget(pipe, named)
-        if await self._execute(pipe):
+        is_done = await self._execute(pipe)
+        self._unpacked.drop(named)
+        if is_done:
             return True
         self._repair.missed(named)
         return False
 
     def _queue_forget(self, pipe: Client, named: Sequence[Subject]) -> None:
+        """Drops what is unpacked of them as well; to be dropped once more behind the answer, for who reads until then."""
+        self._unpacked.drop(named)
         for subject in named:
             keys = subject.state_key(self._prefix), subject.generation_key(self._prefix)
             pipe.eval(scripts.FORGET, len(keys), *keys, scripts.GENERATION_TTL_SECONDS)
@@ -200,6 +217,7 @@ class RedisLiveState:
 
     async def forget_everybody(self) -> None:
         """Every state and the trends are rebuilt, e.g. after an import that wrote events past the intake."""
+        self._unpacked.clear()
         try:
             await self._repair.invalidate()
         except FAILURES as error:
@@ -237,11 +255,15 @@ class RedisLiveState:
         """None where Redis does not answer in time or may not be believed."""
         if not self._server.may_be_asked():
             return None
+        drops = self._unpacked.drops
         answer = await self._reader.read(wanted)
         if answer is None:
             return None
         try:
-            parts = [None if held.state is None else unpack(held.state, now, self._cipher) for held in answer.held]
+            unpacked = [
+                self._unpacked.read(subject, held.state, now, drops)
+                for subject, held in zip(wanted, answer.held, strict=True)
+            ]
         except Unavailable as error:  # a profile under a key that is missing
             log.warning("a user state cannot be read: %s", error)
             return None
@@ -249,18 +271,18 @@ class RedisLiveState:
             self._repair.is_valid(answer.valid_for) and not self._repair.has_missed(wanted),
             answer.valid_for or b"",
             answer.revision,
-            parts,
+            unpacked,
             answer.held,
             [entry for held in answer.held for entry in held.bridged],
         )
 
-    def _shorten(self, wanted: Sequence[Subject], cached: Cached, now: datetime) -> None:
+    def _shorten(self, wanted: Sequence[Subject], cached: Cached) -> None:
         """States with many changes are packed anew, while nobody waits for it."""
-        for subject, part, held in zip(wanted, cached.parts, cached.held, strict=True):
-            if part is not None and held.state is not None and is_long(held.state):
+        for subject, one in zip(wanted, cached.unpacked, strict=True):
+            if one is not None and is_long(one.state):
                 pipe = self._server.client.pipeline(transaction=False)
-                packed = pack(part, now, self._cipher)
-                pipe.eval(scripts.REPACK, 1, subject.state_key(self._prefix), held.state, packed)
+                packed = pack(one.part, one.at, self._cipher)
+                pipe.eval(scripts.REPACK, 1, subject.state_key(self._prefix), one.state, packed)
                 forget(asyncio.create_task(self._execute(pipe)))
 
     async def _build_all(self, wanted: Sequence[Subject], now: datetime) -> tuple[Any, ...]:

@@ -19,10 +19,10 @@ import numpy as np
 import orjson
 
 from app.catalogue.item import Consent, User
-from app.feedback.state import HistoryEntry
+from app.feedback.state import History, HistoryEntry
 from app.privacy.encryption import StoredText, TextCipher
 from app.stores.redis.changes import MOST_DOUBLINGS, fold, half_lives
-from app.stores.redis.part import Part
+from app.stores.redis.part import Folded, Part
 
 LENGTH_BYTES = 4
 LEVEL = 4  # of zlib: a fiftieth longer than the 6 that is usual, a third faster
@@ -52,7 +52,7 @@ def pack(part: Part, now: datetime, cipher: TextCipher) -> bytes:
     return len(deflated).to_bytes(LENGTH_BYTES, "little") + deflated
 
 
-def unpack(state: bytes, now: datetime, cipher: TextCipher) -> Part:
+def unpack(state: bytes, now: datetime, cipher: TextCipher) -> Folded:
     """Changes folded in, showings decayed as of now. Raises Unavailable for a profile text whose key is missing."""
     end = LENGTH_BYTES + int.from_bytes(state[:LENGTH_BYTES], "little")
     numbers, profile, *names = zlib.decompress(state[LENGTH_BYTES:end]).decode().split("\0")
@@ -63,13 +63,14 @@ def unpack(state: bytes, now: datetime, cipher: TextCipher) -> Part:
     make = tuple.__new__  # what a named tuple's own constructor calls, by a detour that costs as much again
     rest = names[3 * H :]
     part = Part(
-        history=[make(HistoryEntry, entry) for entry in zip(*columns, strict=True)],
+        history=History([make(HistoryEntry, entry) for entry in zip(*columns, strict=True)]),
         purchased=dict(zip(rest[:B], bought_at, strict=True)),
         dismissed=dict(zip(rest[B : B + D], disliked_at, strict=True)),
         seen=dict(zip(rest[B + D :], counts_at(seen_at, now), strict=True)),
         profile=load_profile(profile, cipher),
     )
-    return fold(part, state[end:], now) if len(state) > end else part
+    packed = Folded(part, part)
+    return fold(packed, state[end:], now) if len(state) > end else packed
 
 
 def is_long(state: bytes) -> bool:
@@ -92,6 +93,8 @@ def seconds(microseconds: Sequence[int]) -> list[float]:
 def counts_at(seen_at: Sequence[int], now: datetime) -> list[float]:
     """seen_at: log2 of decayed counts, in ticks, squeezed. A clock that runs ahead of ours does not make more than there were."""
     unit, *steps = seen_at
+    if not steps:  # whoever was shown nothing before the changes; arrays cost as much for none as for many
+        return []
     ages = np.cumsum(steps, dtype=np.float64) * (unit / TICKS) - half_lives(now)
     counts: list[float] = np.exp2(np.minimum(ages, MOST_DOUBLINGS)).tolist()
     return counts

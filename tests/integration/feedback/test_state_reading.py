@@ -65,7 +65,7 @@ async def test_states_read_at_once_are_those_read_alone(live: RedisLiveState) ->
     assert together == alone
     states = {subject.name: held.state for wanted, one in zip(pairs, alone, strict=True) for subject, held in zip(wanted, one.held, strict=True)}  # fmt: skip
     assert states["u0"] is None
-    held = {name: unpack(state, utc_now(), PLAIN) for name, state in states.items() if state is not None}
+    held = {name: unpack(state, utc_now(), PLAIN).part for name, state in states.items() if state is not None}
     assert [entry.item_id for entry in held["u6"].history] == [f'i"{k},\\茶' for k in range(6)]
     assert (list(held["u6"].purchased), list(held["u6"].dismissed)) == (['i"0,\\茶'], ['i"1,\\茶'])
     assert held["u5"].seen.keys() == {"i-1", "i-2"}

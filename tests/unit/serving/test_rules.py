@@ -111,3 +111,18 @@ def test_without_a_viewed_item_the_place_of_the_fault_is_the_callers(request_, l
     with pytest.raises(Invalid) as error:
         admit(request_, VIEW)
     assert (error.value.code, error.value.loc) == ("filter_context_item_missing", loc)
+
+
+def test_what_was_shown_too_often_stays_away_unless_nothing_else_is_left():
+    scenario = replace(HOME, exclude=Exclusions(seen_impressions=2))
+
+    def seen(**times: float) -> Asked:
+        return replace(asked(scenario), state=UserState(seen=times))
+
+    assert allowed(seen(rod=2.0, pan=1.0, gone=9.0, unknown=9.0)) == ["reel", "pan"]
+    assert admit(seen(rod=2.0, pan=1.0, gone=9.0), VIEW).dropped["seen"] == 1
+    assert admit(seen(gone=9.0, unknown=9.0), VIEW).dropped["seen"] == 0
+    everything = admit(seen(rod=2.0, reel=2.0, pan=2.0), VIEW)
+    assert everything.lifted == ("seen",)
+    assert "seen" not in everything.dropped
+    assert np.count_nonzero(everything.allowed_R) == 3
