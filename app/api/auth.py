@@ -6,12 +6,14 @@ import math
 
 from fastapi import Request
 
-from app.access.key_ring import allows
+from app.access.key_ring import KeyRing, allows
 from app.access.keys import ApiKey, Scope
+from app.access.rate_limit import RateLimiter
 from app.api.problems import HttpProblem
 from app.api.services import Services
 
 REALM = 'Bearer realm="duoscene"'
+CALLER = "duoscene.caller"  # in the scope: who came through
 
 
 def services_of(request: Request) -> Services:
@@ -19,7 +21,7 @@ def services_of(request: Request) -> Services:
     return services
 
 
-async def authenticate(request: Request) -> ApiKey:
+async def authenticate(request: Request, keys: KeyRing) -> ApiKey:
     """The key of the request. Raises 401."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     secret = secret.strip()
@@ -27,7 +29,6 @@ async def authenticate(request: Request) -> ApiKey:
         raise HttpProblem(
             401, "missing_key", "send a key: 'Authorization: Bearer <key>'", headers={"WWW-Authenticate": REALM}
         )
-    keys = services_of(request).keys
     key = keys.find(secret) or await keys.find_anew(secret)
     if key is None:
         headers = {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}
@@ -42,9 +43,9 @@ def require_scope(key: ApiKey, scope: Scope, what: str = "this call") -> None:
         raise HttpProblem(403, "missing_scope", f"{what} needs a key with the scope '{scope}'", headers=headers)
 
 
-async def check_rate(request: Request, key: ApiKey) -> None:
+async def check_rate(limiter: RateLimiter, key: ApiKey) -> None:
     """Raises 429."""
-    seconds = await services_of(request).rate_limiter.seconds_to_wait(key)
+    seconds = await limiter.seconds_to_wait(key)
     if seconds > 0:
         raise HttpProblem(
             429, "rate_limited", "this key makes more requests than it may; wait as long as Retry-After says",
@@ -59,14 +60,15 @@ class RequireScope:
         self.scope = scope
 
     async def __call__(self, request: Request) -> None:
-        key = await authenticate(request)
-        services_of(request).key_use.note(key)
-        await check_rate(request, key)
+        services = services_of(request)
+        key = await authenticate(request, services.keys)
+        services.key_use.note(key)
+        await check_rate(services.rate_limiter, key)
         require_scope(key, self.scope)
-        request.state.caller = key
+        request.scope[CALLER] = key
 
 
 def caller_of(request: Request) -> ApiKey:
     """The key that `RequireScope` let through."""
-    caller: ApiKey = request.state.caller
+    caller: ApiKey = request.scope[CALLER]
     return caller
