@@ -6,7 +6,7 @@ import math
 
 from fastapi import Request
 
-from app.access.key_ring import KeyRing, allows
+from app.access.key_ring import allows
 from app.access.keys import ApiKey, Scope
 from app.access.rate_limit import RateLimiter
 from app.api.problems import HttpProblem
@@ -21,7 +21,7 @@ def services_of(request: Request) -> Services:
     return services
 
 
-async def authenticate(request: Request, keys: KeyRing) -> ApiKey:
+async def authenticate(request: Request) -> ApiKey:
     """The key of the request. Raises 401."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     secret = secret.strip()
@@ -29,6 +29,7 @@ async def authenticate(request: Request, keys: KeyRing) -> ApiKey:
         raise HttpProblem(
             401, "missing_key", "send a key: 'Authorization: Bearer <key>'", headers={"WWW-Authenticate": REALM}
         )
+    keys = services_of(request).keys
     key = keys.find(secret) or await keys.find_anew(secret)
     if key is None:
         headers = {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}
@@ -60,8 +61,8 @@ class RequireScope:
         self.scope = scope
 
     async def __call__(self, request: Request) -> None:
+        key = await authenticate(request)
         services = services_of(request)
-        key = await authenticate(request, services.keys)
         services.key_use.note(key)
         await check_rate(services.rate_limiter, key)
         require_scope(key, self.scope)
