@@ -90,6 +90,7 @@ def run_api(listener: socket.socket, *, beats: int | None = None, when_ready: bo
         lambda: create_app(ready_seconds=READY_SECONDS if when_ready else 0.0), factory=True,
         timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=KEEP_ALIVE_SECONDS, callback_notify=beat,
         timeout_notify=BEAT_SECONDS, log_config=None, access_log=False, server_header=False,
+        proxy_headers=False,
     )  # fmt: skip
     with contextlib.suppress(KeyboardInterrupt):
         DrainingServer(config, beats).run(sockets=doors_of(listener))

@@ -8,10 +8,12 @@ from fastapi import Request
 
 from app.access.key_ring import allows
 from app.access.keys import ApiKey, Scope
+from app.access.rate_limit import RateLimiter
 from app.api.problems import HttpProblem
 from app.api.services import Services
 
 REALM = 'Bearer realm="duoscene"'
+CALLER = "duoscene.caller"  # in the scope: who came through
 
 
 def services_of(request: Request) -> Services:
@@ -42,9 +44,9 @@ def require_scope(key: ApiKey, scope: Scope, what: str = "this call") -> None:
         raise HttpProblem(403, "missing_scope", f"{what} needs a key with the scope '{scope}'", headers=headers)
 
 
-async def check_rate(request: Request, key: ApiKey) -> None:
+async def check_rate(limiter: RateLimiter, key: ApiKey) -> None:
     """Raises 429."""
-    seconds = await services_of(request).rate_limiter.seconds_to_wait(key)
+    seconds = await limiter.seconds_to_wait(key)
     if seconds > 0:
         raise HttpProblem(
             429, "rate_limited", "this key makes more requests than it may; wait as long as Retry-After says",
@@ -60,13 +62,14 @@ class RequireScope:
 
     async def __call__(self, request: Request) -> None:
         key = await authenticate(request)
-        services_of(request).key_use.note(key)
-        await check_rate(request, key)
+        services = services_of(request)
+        services.key_use.note(key)
+        await check_rate(services.rate_limiter, key)
         require_scope(key, self.scope)
-        request.state.caller = key
+        request.scope[CALLER] = key
 
 
 def caller_of(request: Request) -> ApiKey:
     """The key that `RequireScope` let through."""
-    caller: ApiKey = request.state.caller
+    caller: ApiKey = request.scope[CALLER]
     return caller

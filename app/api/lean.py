@@ -3,7 +3,7 @@ takes as long as the whole rest of HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from typing import Any, get_origin
 
 from fastapi import Request
@@ -11,8 +11,9 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import QueryParams
 from starlette.responses import Response
+
+from app.api.query_string import query_pairs
 
 Handler = Callable[[Request], Awaitable[Response]]
 Check = Callable[[Request], Awaitable[None]]
@@ -63,24 +64,29 @@ def handler(
     async def answer(request: Request) -> Response:
         for check in checks:
             await check(request)
-        given = {name: validated(model, query_values(model, lists, request.query_params))} if model else {}
-        response: Response = await endpoint(request, **given)
+        if model is None:
+            response: Response = await endpoint(request)
+        else:
+            values = query_values(fields, lists, query_pairs(request.scope))
+            response = await endpoint(request, **{name: validated(model, values)})
         return response
 
     return answer
 
 
-def query_values(model: type[BaseModel], lists: frozenset[str], given: QueryParams) -> dict[str, Any]:
+def query_values(fields: Container[str], lists: frozenset[str], given: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Of a parameter that is given twice the last value; all of one that is a list, and of one the model does not know, to be told of."""
     values: dict[str, Any] = {}
     unknown: dict[str, list[str]] = {}
-    for key, value in given.multi_items():
+    for key, value in given:
         if key in lists:
             values.setdefault(key, []).append(value)
-        elif key in model.model_fields:
+        elif key in fields:
             values[key] = value
         else:
             unknown.setdefault(key, []).append(value)
+    if not unknown:
+        return values
     return values | {key: several[0] if len(several) == 1 else several for key, several in unknown.items()}
 
 

@@ -9,6 +9,7 @@ from fastapi import Path, Query, Request
 from pydantic import Field
 
 from app.api.problems import FieldError, unprocessable
+from app.api.query_string import query_pairs
 from app.api.schemas import fields
 from app.api.schemas.fields import PathId
 from app.errors import Invalid
@@ -46,9 +47,10 @@ def check_same_id(given: str | None, in_path: str, name: str) -> None:
 
 async def refuse_repeated(request: Request) -> None:
     """A parameter that is no list and is given twice is an error, not a choice of the parser, like a key of a JSON object."""
-    if len(request.query_params.multi_items()) == len(request.query_params):
+    names = [name for name, _ in query_pairs(request.scope)]
+    if len(names) == len(set(names)):
         return
-    given = Counter(name for name, _ in request.query_params.multi_items())
+    given = Counter(names)
     repeated = [name for name, times in given.items() if times > 1 and not is_list(request, name)]
     if repeated:
         raise unprocessable(

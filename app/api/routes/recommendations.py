@@ -17,7 +17,7 @@ from app.api.replies import reply_raw
 from app.api.schemas.recommendations import NextBody, RecommendBody, RecommendQuery, SimilarQuery, SlateView
 from app.observability import metrics
 from app.serving.reasons.reason import Reason
-from app.serving.slate import Slate, SlateItem, SlateRequest
+from app.serving.slate import Slate, SlateRequest
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=LeanRoute)
 ERRORS = {
@@ -109,31 +109,30 @@ def slate_document(slate: Slate, *, with_fields: bool) -> dict[str, Any]:
         "scenario": slate.scenario,
         "model_version": slate.model_version,
         "variant": slate.variant,
-        "items": [_item_document(item, with_fields=with_fields) for item in slate.items],
+        "items": [
+            {
+                "item_id": item.item_id,
+                "position": item.position,
+                "score": item.score,
+                "sources": item.sources,
+                "cold": item.cold,
+                "explored": item.explored,
+            }
+            for item in slate.items
+        ],
         "fallbacks": slate.fallbacks,
         "degraded": slate.degraded,
         "next_cursor": slate.next_cursor,
     }
+    for item, shown in zip(slate.items, document["items"], strict=True):
+        if with_fields:
+            shown["fields"] = item.fields
+        if item.reason is not None:
+            shown["reason"] = reason_document(item.reason)
     if slate.interpreted_query is not None:
         document["interpreted_query"] = slate.interpreted_query
     if slate.diagnostics is not None:
         document["diagnostics"] = slate.diagnostics
-    return document
-
-
-def _item_document(item: SlateItem, *, with_fields: bool) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "item_id": item.item_id,
-        "position": item.position,
-        "score": item.score,
-        "sources": item.sources,
-        "cold": item.cold,
-        "explored": item.explored,
-    }
-    if with_fields:
-        document["fields"] = item.fields
-    if item.reason is not None:
-        document["reason"] = reason_document(item.reason)
     return document
 
 

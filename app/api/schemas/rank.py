@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from app.api.schemas.fields import Id, JsonObject, View
+from app.api.schemas.fields import Id, JsonObject, View, empty
 from app.api.schemas.recommendations import (
     QUERY,
     ContextItems,
@@ -34,13 +34,13 @@ class RankBody(Selective, Shopper):
     item_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_RANKED)] = Field(
         description="What to put in order; an item named twice is ranked once"
     )
-    context_items: ContextItems = Field([], description="The item being viewed, or the cart")
+    context_items: ContextItems = empty(list, description="The item being viewed, or the cart")
     query: Words | None = Field(None, description=QUERY)
     filter: JsonObject | None = Field(
         None,
         description="What does not match comes back under filtered_items; the scenario's own filter is not applied",
     )
-    fields: ItemFieldNames = Field([], description="Item properties to return with each item, or attributes.<name>")
+    fields: ItemFieldNames = empty(list, description="Item properties to return with each item, or attributes.<name>")
     reasons: bool = Field(False, description="Why each item stands where it does")
 
     def unique_items(self) -> list[str]:

@@ -7,7 +7,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.api.schemas.fields import Attributes, Body, Context, Id, JsonObject, LongText, Query, View, Word, check_text
+from app.api.schemas.fields import (
+    Attributes,
+    Body,
+    Context,
+    Id,
+    JsonObject,
+    LongText,
+    Query,
+    View,
+    Word,
+    check_text,
+    empty,
+)
 from app.api.schemas.items import Tags
 from app.api.schemas.users import Age
 from app.catalogue.item import User
@@ -60,8 +72,8 @@ class InlineProfile(Body):
     gender: Word | None = None
     occupation: Word | None = None
     country: Word | None = None
-    tags: Tags = Field([])
-    attributes: Attributes = Field({})
+    tags: Tags = empty(list)
+    attributes: Attributes = empty(dict)
 
     def to_user(self, user_id: str | None) -> User:
         return User(
@@ -74,7 +86,7 @@ class Selective(Body):
     """What a call wants and does not want."""
 
     filter: JsonObject | None = Field(None, description="Never relaxed: what does not match is never returned")
-    boosts: Boosts = Field([], description="Soft preferences: scores of matching items are multiplied")
+    boosts: Boosts = empty(list, description="Soft preferences: scores of matching items are multiplied")
 
     @model_validator(mode="after")
     def check_cost(self) -> Self:
@@ -96,14 +108,14 @@ class SlateOptions(Selective):
     """What a slate is to be, whoever it is for."""
 
     scenario: Id = Field(description="A configured scenario")
-    context_items: ContextItems = Field([], description="The item being viewed, or the cart")
+    context_items: ContextItems = empty(list, description="The item being viewed, or the cart")
     query: Words | None = Field(None, description=QUERY)
     n: SlateSize | None = Field(None, description="Slate size; default: the scenario's")
-    exclude_items: ExcludedItems = Field([])
+    exclude_items: ExcludedItems = empty(list)
     diversity: Share | None = Field(
         None, description="0: relevance alone, 1: difference alone; default: the scenario's"
     )
-    fields: ItemFieldNames = Field([], description="Item properties to return with each item, or attributes.<name>")
+    fields: ItemFieldNames = empty(list, description="Item properties to return with each item, or attributes.<name>")
     reasons: bool = Field(False, description="Why each item is there")
 
     def options(self) -> dict[str, Any]:
@@ -132,7 +144,7 @@ class Shopper(Body):
     model_version: Word | None = Field(
         None, description="Needs the scope admin: a preview with a version that is not live; it is not recorded"
     )
-    context: Context = Field({}, description="device, country, locale and free keys; recorded with the impression")
+    context: Context = empty(dict, description="device, country, locale and free keys; recorded with the impression")
     seed: Seed | None = Field(None, description=SEED)
 
     def shopper(self) -> dict[str, Any]:
@@ -179,14 +191,14 @@ class RecommendQuery(Query):
     scenario: Id = Field(description="A configured scenario", examples=["home"])
     user_id: Id | None = Field(None, examples=["u1"])
     session_id: Id | None = None
-    context_items: ContextItems = Field([], description="Repeat the parameter for several items")
+    context_items: ContextItems = empty(list, description="Repeat the parameter for several items")
     query: Words | None = Field(None, description=QUERY)
     n: SlateSize | None = Field(None, description="Slate size; default: the scenario's", examples=[10])
-    exclude_items: ExcludedItems = Field([], description="Repeat the parameter for several items")
+    exclude_items: ExcludedItems = empty(list, description="Repeat the parameter for several items")
     diversity: Share | None = Field(
         None, description="0: relevance alone, 1: difference alone; default: the scenario's"
     )
-    fields: QueriedFieldNames = Field([])
+    fields: QueriedFieldNames = empty(list)
     reasons: bool = Field(False, description="Why each item is there")
     diagnostics: bool = Field(False, description="Needs the scope admin")
     model_version: Word | None = Field(None, description="Needs the scope admin: a preview with another version")
@@ -214,11 +226,11 @@ class SimilarQuery(Query):
     n: SlateSize | None = Field(None, description="Slate size; default: the scenario's", examples=[10])
     user_id: Id | None = Field(None, description="Makes the slate personal")
     session_id: Id | None = None
-    exclude_items: ExcludedItems = Field([], description="Repeat the parameter for several items")
+    exclude_items: ExcludedItems = empty(list, description="Repeat the parameter for several items")
     diversity: Share | None = Field(
         None, description="0: relevance alone, 1: difference alone; default: the scenario's"
     )
-    fields: QueriedFieldNames = Field([])
+    fields: QueriedFieldNames = empty(list)
     reasons: bool = Field(False, description="Why each item is there")
     diagnostics: bool = Field(False, description="Needs the scope admin")
     model_version: Word | None = Field(None, description="Needs the scope admin: a preview with another version")

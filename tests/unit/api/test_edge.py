@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.trace import NoOpTracer, Span, TracerProvider
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
@@ -107,6 +109,40 @@ async def test_metrics_count_by_route_template(client: httpx.AsyncClient) -> Non
     text = metrics.exposition().decode()
     assert 'duoscene_requests_total{method="GET",route="/v1/items/{item_id}",status="500"}' in text
     assert "some-id" not in text
+
+
+class Tracing(TracerProvider):
+    """Remembers what it was asked to watch."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> NoOpTracer:
+        return NamingTracer(self.names)
+
+
+class NamingTracer(NoOpTracer):
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def start_span(self, name: str, *args: Any, **kwargs: Any) -> Span:
+        self.names.append(name)
+        return super().start_span(name, *args, **kwargs)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/recommendations"])
+async def test_fastapi_watches_requests_where_telemetry_is_configured(path: str) -> None:
+    """And answers them alike: our outermost middleware is found from inside its own as well."""
+    tracing, watched, plain = Tracing(), create_app(), create_app()
+    watched._native_telemetry.config["tracer_provider"] = tracing
+    answers = []
+    for app in (watched, plain):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver") as client:
+            answers.append(await client.get(path, headers={"x-request-id": "a"}))
+    assert (answers[0].status_code, answers[0].content, answers[0].headers) == (
+        answers[1].status_code, answers[1].content, answers[1].headers,
+    )  # fmt: skip
+    assert tracing.names
 
 
 async def test_beyond_the_most_open_requests_the_answer_is_a_no_at_once() -> None:
