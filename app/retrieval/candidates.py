@@ -79,11 +79,12 @@ class Candidates:
 
     def sources_at(self, place_K: Int64Array) -> list[tuple[str, ...]]:
         """`sources_of` of several."""
+        names = tuple(self.ranks)
         if self.table is not None:
             ranks_KQ = self.table[0][:, place_K].T.tolist()
         else:
             ranks_KQ = [[int(rank_C[place]) for rank_C in self.ranks.values()] for place in place_K.tolist()]
-        return [tuple(compress(self.ranks, rank_Q)) for rank_Q in ranks_KQ]
+        return [tuple(compress(names, rank_Q)) for rank_Q in ranks_KQ]
 
     def rescored(self, factor_C: Float32Array) -> Candidates:
         """With every score and its parts multiplied, in the new order."""

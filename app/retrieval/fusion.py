@@ -93,9 +93,9 @@ class Fusion:
         """One list for each user. weights: of each; a source of weight 0 brings nothing."""
         names, (Q, B, K) = proposals.names, proposals.rows_QBK.shape
         shape_QV = np.asarray([self.shapes.get(name, GIVEN_SHAPES.get(name, BY_FLAT_RANK)) for name in names])
-        weight_BQ = np.asarray([[max(of_user.get(name, 0.0), 0.0) for name in names] for of_user in weights]).reshape(
-            B, Q
-        )
+        different = {id(of_user): of_user for of_user in weights}
+        told = {key: [max(of_user.get(name, 0.0), 0.0) for name in names] for key, of_user in different.items()}
+        weight_BQ = np.asarray([told[id(of_user)] for of_user in weights]).reshape(B, Q)
         sum_B1 = weight_BQ.sum(1, keepdims=True)
         weight_BQ = np.divide(weight_BQ, sum_B1, out=np.zeros_like(weight_BQ), where=sum_B1 > 0)
         C = min(num, int(proposals.length_QB.sum(0).max(initial=0)))
@@ -106,17 +106,17 @@ class Fusion:
         share_BQV, places_R = weight_BQ[..., None] * shape_QV, scratch.places(proposals.num_rows)
         said = (ranks_BQC, told_BQC, parts_BQC)
         pooled(lists, share_BQV, _views_by_rank(K), DEPTH, places_R, (rows_BC, scores_BC, length_B), said)
-        found = []
-        for b, length in enumerate(length_B.tolist()):
+        found, is_heard_BQ = [], weight_BQ > 0
+        for b, (length, hears_all) in enumerate(zip(length_B.tolist(), is_heard_BQ.all(1).tolist(), strict=True)):
             rank_QC, told_QC, part_QC = ranks_BQC[b, :, :length], told_BQC[b, :, :length], parts_BQC[b, :, :length]
-            is_heard_Q = weight_BQ[b] > 0
-            table = (rank_QC, told_QC) if length == C and is_heard_Q.all() else None
+            table = (rank_QC, told_QC) if length == C and hears_all else None
             heard = names
-            if not is_heard_Q.all():
+            if not hears_all:
+                is_heard_Q = is_heard_BQ[b]
                 heard = tuple(compress(names, is_heard_Q.tolist()))
                 rank_QC, told_QC, part_QC = rank_QC[is_heard_Q], told_QC[is_heard_Q], part_QC[is_heard_Q]
-            ranks, told, parts = BySource(heard, rank_QC), BySource(heard, told_QC), BySource(heard, part_QC)
-            found.append(Candidates(rows_BC[b, :length], scores_BC[b, :length], ranks, told, parts, table=table))
+            by_source = BySource(heard, rank_QC), BySource(heard, told_QC), BySource(heard, part_QC)
+            found.append(Candidates(rows_BC[b, :length], scores_BC[b, :length], *by_source, table=table))
         return found
 
     def _learned(self, scenario: str, repeats: bool, is_cold: bool) -> Mapping[str, float]:

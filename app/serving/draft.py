@@ -55,8 +55,8 @@ class Pool:
         if self.marks:
             marked = zip(*(mark_C[at_K].tolist() for mark_C in self.marks.values()), strict=True)
             rules = (tuple(compress(self.marks, of_rules)) for of_rules in marked)
-        standing = zip(self.rows_C[at_K].tolist(), self.scores_C[at_K].tolist(), sources, rules, strict=False)
-        return [Pick(row, score, brought, 1.0, False, by) for row, score, brought, by in standing]
+        rows, scores = self.rows_C[at_K].tolist(), self.scores_C[at_K].tolist()
+        return list(map(Pick._make, zip(rows, scores, sources, repeat(1.0), repeat(False), rules, strict=False)))
 
 
 @dataclass(slots=True)
