@@ -97,20 +97,26 @@ async def until_ready(services: Services, seconds: float) -> None:
 
 
 class _App(FastAPI):
-    """_edge: our outermost middleware, where requests go straight to it. What FastAPI and Starlette put around it (telemetry, a limit of
-    bodies, a page for exceptions that it lets nobody see) then only hands them on, for a tenth of the cost of HTTP."""
+    """Requests go straight to our outermost middleware. What FastAPI and Starlette put around it (telemetry, a limit of bodies, a page for
+    exceptions that it lets nobody see) then only hands them on, for a tenth of the cost of HTTP."""
 
     _edge: EdgeMiddleware | None = None
+    _watches: bool | None = None
 
     def outermost(self, app: ASGIApp) -> ASGIApp:
-        """To be added as the last middleware. Whether telemetry is configured is asked here, once, before the first request."""
-        edge = EdgeMiddleware(app)
-        if not self._native_telemetry.enabled():
-            self._edge = edge
-        return edge
+        """To be added as the last middleware."""
+        self._edge = EdgeMiddleware(app)
+        return self._edge
+
+    def _is_watched(self) -> bool:
+        """Whether telemetry is configured: asked at the first request, because it may be as late as the start of the process."""
+        if self._watches is None:
+            self._watches = self._native_telemetry.enabled()
+        return self._watches
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._edge is None or scope["type"] != "http" or scope.get("root_path") or TRACED in scope:
+        is_plain = scope["type"] == "http" and not scope.get("root_path") and TRACED not in scope
+        if self._edge is None or not is_plain or self._is_watched():
             await super().__call__(scope, receive, send)
             return
         scope["app"] = self

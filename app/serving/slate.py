@@ -14,7 +14,8 @@ from app.types import Attributes, Json
 
 @dataclass(slots=True)
 class SlateRequest:
-    """As good as frozen, like `SlateItem`. user: a profile given inline, for this request only; wins over the stored one. n, diversity None: the scenario's.
+    """As good as frozen, like `SlateItem`. user: a profile given inline, for this request only; wins over the stored one. n, diversity None:
+    the scenario's.
 
     model_version None: the live one. seed: of everything that is drawn; None: by shopper, scenario and period.
     query: natural language.

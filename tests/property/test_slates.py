@@ -110,7 +110,7 @@ def live(trained, encoder) -> LiveSnapshot:
 def matching(live: LiveSnapshot, draft_asked) -> np.ndarray:
     """bool [R], from the words of the contract alone: what may be in the slate."""
     request, scenario, state, view = draft_asked.request, draft_asked.scenario, draft_asked.state, live.catalogue
-    may_R = view.visible(NOW)
+    may_R = view.visible(NOW).copy()
     for spec in (request.filter, scenario.filter):
         if spec is not None:
             may_R &= view.matching(parse_filter(spec), NOW, None)

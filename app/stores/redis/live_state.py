@@ -217,12 +217,13 @@ class RedisLiveState:
 
     async def forget_everybody(self) -> None:
         """Every state and the trends are rebuilt, e.g. after an import that wrote events past the intake."""
-        self._unpacked.clear()
         try:
             await self._repair.invalidate()
         except FAILURES as error:
             self._fail("forgetting everybody", error)
             self._repair.missed_everything()
+        finally:
+            self._unpacked.clear()
 
     async def trending(self, scenario: str | None, limit: int) -> list[tuple[str, float]]:
         """Empty while Redis cannot be asked."""

@@ -1,7 +1,8 @@
 """States stay unpacked for those who come again soon: taking one apart costs far more than seeing that it is still the same.
 
 What Redis holds decides, not this memory: a state that is held byte for byte is taken as it is, of one that has grown the rest is folded
-in, any other is unpacked anew. Profiles lie here in plain text, so nothing stays for long, whether anybody asks or not.
+in, any other is unpacked anew. Profiles lie here in plain text, so nothing stays for long, whether anybody asks or not. What a user and a
+session were together is noted beside the user and goes with them.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class UnpackedStates:
         self._clock = clock
         self._held: OrderedDict[Subject, Unpacked] = OrderedDict()  # the one used last at the end
         self._sweep: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     def __len__(self) -> int:
         return len(self._held)
@@ -64,7 +66,7 @@ class UnpackedStates:
             held = Unpacked(state, unpack(state, now, self._cipher), now)
         elif len(state) > len(held.state):
             held = Unpacked(state, fold(held.folded, state[len(held.state) :], held.at), held.at)
-        if drops == self.drops:
+        if drops == self.drops and not self._is_closed:
             self._hold(subject, held)
         return held
 
@@ -78,6 +80,7 @@ class UnpackedStates:
         self._held.clear()
 
     def close(self) -> None:
+        self._is_closed = True
         self.clear()
         if self._sweep is not None:
             self._sweep.cancel()

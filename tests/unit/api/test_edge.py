@@ -8,7 +8,7 @@ import httpx
 import pytest
 from opentelemetry.trace import NoOpTracer, Span, TracerProvider
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from app.api.edge import PROBES, EdgeMiddleware
@@ -130,10 +130,20 @@ class NamingTracer(NoOpTracer):
         return super().start_span(name, *args, **kwargs)
 
 
+async def nothing() -> Message:
+    return {"type": "websocket.connect"}
+
+
+async def ignored(message: Message) -> None:
+    pass
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/v1/recommendations"])
 async def test_fastapi_watches_requests_where_telemetry_is_configured(path: str) -> None:
-    """And answers them alike: our outermost middleware is found from inside its own as well."""
+    """And answers them alike: our outermost middleware is found from inside its own as well. FastAPI configures it while the process
+    starts, when the middlewares stand already."""
     tracing, watched, plain = Tracing(), create_app(), create_app()
+    await watched({"type": "websocket", "path": "/none", "headers": [], "query_string": b""}, nothing, ignored)
     watched._native_telemetry.config["tracer_provider"] = tracing
     answers = []
     for app in (watched, plain):
