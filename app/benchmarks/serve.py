@@ -1,8 +1,8 @@
 """`duoscene bench serve`: every figure beside a reference that was measured in the same run.
 
-Cost model of a slate. Per request: one read of the state (one Redis round trip; constant), HTTP, checks and the reply (grow with n).
-Items N: masks of rules and filters and the score columns of sources that score everybody grow with N; exact search grows with N up to
-500,000 (in eight bits from a million numbers on; 200,000 in float32 where a processor has no VNNI), FAISS' HNSW above with log N; item-item sources with the neighbours kept of the items in the history,
+Cost model of a slate. Per request: one read of the state (one Redis round trip; constant; taking it apart, which is spared who comes again within a minute), HTTP, checks and the reply (grow with n).
+Items N: masks of filters and the score columns of sources that score everybody grow with N, and so does the mask of who is visible, made anew
+whenever an item is published or expires; exact search grows with N up to 500,000 (in eight bits from 400,000 numbers on; 200,000 in float32 where a processor has no VNNI), FAISS' HNSW above with log N; item-item sources with the neighbours kept of the items in the history,
 not with N. Users: none for a request; memory in Redis only. History L (at most 100 events): the tower with L², item-item sources with L x neighbours. Scenarios: a
 row of a table each; none for a request. Model: resident arrays grow with N (see the row `memory`); users are no part of it.
 """

@@ -93,9 +93,9 @@ class Fusion:
         """One list for each user. weights: of each; a source of weight 0 brings nothing."""
         names, (Q, B, K) = proposals.names, proposals.rows_QBK.shape
         shape_QV = np.asarray([self.shapes.get(name, GIVEN_SHAPES.get(name, BY_FLAT_RANK)) for name in names])
-        different = {id(of_user): of_user for of_user in weights}
-        told = {key: [max(of_user.get(name, 0.0), 0.0) for name in names] for key, of_user in different.items()}
-        weight_BQ = np.asarray([told[id(of_user)] for of_user in weights]).reshape(B, Q)
+        weight_BQ = np.asarray([[max(of_user.get(name, 0.0), 0.0) for name in names] for of_user in weights]).reshape(
+            B, Q
+        )
         sum_B1 = weight_BQ.sum(1, keepdims=True)
         weight_BQ = np.divide(weight_BQ, sum_B1, out=np.zeros_like(weight_BQ), where=sum_B1 > 0)
         C = min(num, int(proposals.length_QB.sum(0).max(initial=0)))

@@ -27,7 +27,7 @@ from app.serving.filling import FindScenario, Outside, fill_up, find_matching
 from app.serving.live import LiveModel, LiveSnapshot
 from app.serving.ranking import rank
 from app.serving.reasons.explain import explain
-from app.serving.retrieve import Call, WeightsOfBatch, retrieve_all
+from app.serving.retrieve import Call, retrieve_all, weights_of
 from app.serving.rules import Asked, Gate
 
 MOST_RANKED = 400  # candidates of one slate, where its places are not more; NUM_RANKED at least
@@ -70,9 +70,8 @@ def _admitted(asked: Asked, live: LiveSnapshot, gate: Gate) -> Draft:
 
 
 def _find_candidates(drafts: Sequence[Draft], live: LiveSnapshot, model: LiveModel) -> None:
-    given = WeightsOfBatch(live, model)
     for draft in drafts:
-        draft.weights = given.of(draft.asked)
+        draft.weights = weights_of(draft.asked, live, model, draft.asked.scenario)
     calls = [Call(draft.asked, draft.admission, draft.weights, num_ranked(draft.asked.n)) for draft in drafts]
     for draft, found in zip(drafts, retrieve_all(calls, live), strict=True):
         draft.found = found

@@ -393,8 +393,7 @@ def make_slate(draft: Draft, degraded: tuple[str, ...], variant: Variant | None 
 
 
 def rounded(picks: Sequence[Pick]) -> list[float]:
-    """Their scores with six digits, as `round` gives them at three times the price. Those are numbers of single precision, so that
-    nothing is lost before the rounding."""
+    """Their scores with six digits, as `round` gives them, at three times the price, for numbers of single precision."""
     scores_K = np.fromiter([pick.score for pick in picks], np.float64, len(picks))
     return (np.rint(scores_K * SCORE_UNITS) / SCORE_UNITS).tolist()  # type: ignore[no-any-return]
 

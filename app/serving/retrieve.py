@@ -55,11 +55,9 @@ def retrieve_all(calls: Sequence[Call], live: LiveSnapshot) -> list[Candidates]:
     each shopper excludes besides: most of a source's time is spent on being asked at all. live must have a model."""
     assert live.model
     snapshot, together = live.model.snapshot, defaultdict[Hashable, list[int]](list)
-    different = {id(call.weights): call.weights for call in calls}
-    wanted = {key: frozenset([name for name in weights if weights[name] > 0]) for key, weights in different.items()}
     for place, call in enumerate(calls):
-        sources = wanted[id(call.weights)]
-        alike = (id(call.admission.base), sources, snapshot.ranks(call.asked.scenario), call.num)
+        wanted = frozenset([name for name, weight in call.weights.items() if weight > 0])
+        alike = (id(call.admission.base), wanted, snapshot.ranks(call.asked.scenario), call.num)
         together[alike if len(call.admission.own_rows) <= MAX_OWN_ROWS else place].append(place)
     found: dict[int, Candidates] = {}
     for places in together.values():
@@ -114,33 +112,11 @@ def retrieve_each(
 
 def weights_of(asked: Asked, live: LiveSnapshot, model: LiveModel, scenario: Scenario) -> Mapping[str, float]:
     """Of the sources, for this scenario, for whether anything is known of what the shopper did, and for what was asked in words."""
-    return model.snapshot.resolve(scenario.name, scenario.sources, **_circumstances(asked, live))
-
-
-class WeightsOfBatch:
-    """`weights_of` requests that are answered together: the same mapping for those whose circumstances are alike."""
-
-    def __init__(self, live: LiveSnapshot, model: LiveModel) -> None:
-        self._live, self._model = live, model
-        self._found: dict[Hashable, Mapping[str, float]] = {}
-
-    def of(self, asked: Asked) -> Mapping[str, float]:
-        told, scenario = _circumstances(asked, self._live), asked.scenario
-        alike = (id(scenario), *told.values())
-        found = self._found.get(alike)
-        if found is None:
-            found = self._found[alike] = self._model.snapshot.resolve(scenario.name, scenario.sources, **told)
-        return found
-
-
-def _circumstances(asked: Asked, live: LiveSnapshot) -> dict[str, bool]:
-    """As `Fusion.resolve` takes them."""
+    is_cold = not _has_history(asked, live)
     has_query = asked.words is not None and asked.words.vector_T is not None
-    return {
-        "is_cold": not _has_history(asked, live),
-        "has_query": has_query,
-        "has_pins": bool(asked.scenario.pins) and bool(active_pins(asked)),
-    }
+    return model.snapshot.resolve(
+        scenario.name, scenario.sources, is_cold=is_cold, has_query=has_query, has_pins=bool(active_pins(asked))
+    )
 
 
 def fold(asked: Sequence[Asked], live: LiveSnapshot, model: LiveModel, scenarios: Sequence[Scenario]) -> UserBatch:
