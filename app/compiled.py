@@ -49,5 +49,5 @@ def _can_keep() -> bool:
 
 
 _SCALARS: Mapping[str, Any] = {
-    "f4": types.float32, "f8": types.float64, "i4": types.int32, "i8": types.int64, "i1": types.int8, "u1": types.uint8, "b1": types.boolean,
+    "f4": types.float32, "f8": types.float64, "i4": types.int32, "i8": types.int64, "i2": types.int16, "i1": types.int8, "u1": types.uint8, "b1": types.boolean,
 }  # fmt: skip

@@ -15,6 +15,7 @@ Json = JsonScalar | list["Json"] | dict[str, "Json"]
 Attributes = Mapping[str, Json]
 
 Float32Array = NDArray[np.float32]
+Int16Array = NDArray[np.int16]
 Int32Array = NDArray[np.int32]
 UInt8Array = NDArray[np.uint8]
 Int64Array = NDArray[np.int64]

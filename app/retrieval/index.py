@@ -1,5 +1,6 @@
 """Nearest item vectors by inner product. Small catalogues are scanned; larger ones in eight bits first, which is as exact (`quantised`); the
-largest are walked through by FAISS. A processor without instructions for eight bits scans all in float32, and the walk begins earlier.
+largest are walked through by FAISS. A processor without instructions for eight bits scans for many users at once in float32, and the walk
+begins earlier.
 
 Shapes: B users, D dim, K results, N items.
 """
@@ -17,7 +18,8 @@ from app.retrieval.quantised import QuantisedVectors
 from app.retrieval.selection import EVERY, STRIDE, best_of_columns, best_of_lines
 from app.types import BoolArray, Float32Array, Int64Array
 
-QUANTISED_ABOVE = 400_000  # numbers in all vectors, where a scan in eight bits is fast
+QUANTISED_ABOVE = 400_000 if INT8 else 1_000_000  # numbers in all vectors, where a scan in eight bits is fast
+FEW = 4  # users at once for whom a scan in eight bits is faster on every processor: it reads a quarter
 GRAPH_ABOVE = 500_000 if INT8 else 200_000  # what a scan costs grows with the vectors, what a walk costs hardly
 SCAN_BELOW = 0.05  # a mask that keeps less than this is answered by scanning what it keeps: exact, and cheaper
 SCAN_SCORES = 4_000_000  # made at once by a scan: 16 MB
@@ -41,7 +43,7 @@ class VectorIndex:
             saved = faiss.read_index(str(graph)) if graph is not None else None
             self._index = saved if saved is not None and _is_of(saved, vectors_ND) else self._built()
         # Now and not at the first search, which is somebody's request. None where there is nothing to gain.
-        is_quantised = self.kind == "exact" and INT8 and vectors_ND.size > QUANTISED_ABOVE
+        is_quantised = self.kind == "exact" and vectors_ND.size > QUANTISED_ABOVE
         self.quantised = QuantisedVectors(vectors_ND) if is_quantised else None
 
     def _built(self) -> Any:
@@ -70,7 +72,8 @@ class VectorIndex:
         searched_N = EVERY if allowed_N is None or num_allowed == len(self) else allowed_N
         if self.kind == "hnsw":
             return self._walk(users_BD, K, searched_N)
-        return self._scan(users_BD, K, searched_N) if self.quantised is None else self._look(users_BD, K, searched_N)
+        looks = self.quantised is not None and (INT8 or len(users_BD) <= FEW)
+        return self._look(users_BD, K, searched_N) if looks else self._scan(users_BD, K, searched_N)
 
     def recall(self) -> float:
         """Share of the exact 100 nearest that `search` finds, over 200 item vectors taken as queries."""

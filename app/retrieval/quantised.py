@@ -11,11 +11,12 @@ from numba import types
 
 from app.compiled import compiled, reads, several, writes
 from app.model.int8 import WIDTH, Int8Array, products
+from app.processor import INT8
 from app.retrieval.selection import NO_KEY, STRIDE, key_of, part, place_in_sample, score_of, settle_into
 from app.types import BoolArray, Float32Array, Int32Array, Int64Array, UInt8Array
 
 ITEM_LEVELS, USER_LEVELS = 127, 63  # see `products`
-MOST = 64  # users looked for at once
+MOST = 64 if INT8 else 1  # users looked for at once
 BLOCK = 16_384  # items of a product, so that its sums stay in the processor's cache
 GROUP = 8  # of the sample
 AT_ONCE = 256  # items compared before their answers are looked at
