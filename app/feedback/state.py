@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from app.catalogue.item import User
+from app.errors import Unavailable
 from app.feedback.event import Event, Impression
 
 MAX_HISTORY = 100
+Whose = Literal["user_id", "session_id"]
 
 
 class HistoryEntry(NamedTuple):
@@ -28,6 +30,18 @@ class History(tuple[HistoryEntry, ...]):
     def notes(self) -> dict[str, Any]:
         """What readers worked out of these entries, for the next one; each under a name of its own."""
         return {}
+
+
+class Part(NamedTuple):
+    """What is known of one subject, a user or a session. history: by time, then by event id, impressions and retracted events left out.
+    purchased: item -> unix seconds of the last one. seen: item -> decayed number of times it was shown without an act on it since, as of
+    some moment. dismissed: item -> unix seconds of the dislike that stands, however old: not retracted, and no later liking."""
+
+    history: Sequence[HistoryEntry]
+    purchased: Mapping[str, float]
+    seen: Mapping[str, float]
+    dismissed: Mapping[str, float]
+    profile: User | None
 
 
 class Exposure(NamedTuple):
@@ -92,18 +106,13 @@ class EventStore(Protocol):
     async def retract(self, event_id: str, *, group_id: str | None = None) -> Event | None:
         """Mark one event as taken back (its id stays taken). None if there is none or it already was."""
 
-    async def history_of(self, *, user_id: str | None, session_id: str | None, limit: int) -> list[Event]:
-        """Newest `limit` events that are no impressions, oldest first, retracted ones left out."""
 
-    async def purchased_by(
-        self, *, user_id: str | None, session_id: str | None, since: datetime
-    ) -> dict[str, float]: ...
+class SubjectStore(Protocol):
+    async def parts_of(self, whose: Whose, names: Sequence[str], now: datetime) -> Sequence[Part | Unavailable]:
+        """Of each, in order: the newest MAX_HISTORY events, purchases of MAX_PURCHASED_DAYS, the MAX_SEEN items seen most often as of now.
 
-    async def opinion_of(
-        self, *, user_id: str | None, session_id: str | None, now: datetime, max_seen: int
-    ) -> tuple[dict[str, float], dict[str, float]]:
-        """Item -> decayed number of times it was shown without an act on it since, the greatest max_seen of each id; and item -> unix
-        seconds of the dislike that stands, however old: not retracted, and no later liking."""
+        In place of somebody whose profile cannot be read, why. Raises Unavailable when the database cannot be reached.
+        """
 
 
 class LiveState(Protocol):

@@ -28,7 +28,7 @@ async def open_live_state(settings: Settings, stores: Stores) -> AsyncIterator[R
     live_state = RedisLiveState(
         redis_url_of(settings),
         events=stores.events,
-        catalogue=stores.catalogue,
+        subjects=stores.subjects,
         revisions=stores.revisions,
         weights={**EVENT_WEIGHTS, **settings.event_types},
         hold=stores.pulse.hold,

@@ -35,6 +35,7 @@ from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.scenarios import PostgresScenarios
 from app.stores.postgres.secrets import PostgresSecrets
 from app.stores.postgres.shop_data import PostgresShopData
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.postgres.text_vectors import PostgresTextVectors
 from app.stores.postgres.versions import PostgresVersions
 from app.wiring.pseudonyms import outer_shop_data
@@ -51,6 +52,7 @@ class Stores:
     catalogue: PostgresCatalogue
     shop_data: ShopDataStore
     events: PostgresEvents
+    subjects: PostgresSubjects
     scenarios: ScenarioStore
     experiments: ExperimentStore
     jobs: JobStore
@@ -81,6 +83,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
             catalogue=PostgresCatalogue(engine, cipher),
             shop_data=outer_shop_data(settings, PostgresShopData(engine, cipher)),
             events=PostgresEvents(engine),
+            subjects=PostgresSubjects(engine, cipher),
             scenarios=PostgresScenarios(engine),
             experiments=PostgresExperiments(engine),
             jobs=PostgresJobs(engine),

@@ -25,10 +25,10 @@ from ulid import ULID
 from app.catalogue.shop_data import EVENT_SCHEMA, ITEM_SCHEMA, USER_SCHEMA, ShopData
 from app.feedback.event import Event
 from app.feedback.intake import FeedbackIntake
-from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.shop_data import PostgresShopData
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.redis.live_state import RedisLiveState
 from app.types import no_progress
 
@@ -65,7 +65,7 @@ async def run_clients(name: str, send: Callable[[Event], Awaitable[object]]) -> 
 async def test_single_events(engine: AsyncEngine, redis_url: str) -> None:
     events = PostgresEvents(engine)
     live = RedisLiveState(
-        redis_url, events=events, catalogue=PostgresCatalogue(engine), revisions=PostgresRevisions(engine)
+        redis_url, events=events, subjects=PostgresSubjects(engine), revisions=PostgresRevisions(engine)
     )
     await live.start()
     await run_clients("one commit per event, no live state", lambda event: events.append([event]))

@@ -21,10 +21,10 @@ from typing import Any
 import asyncpg
 import httpx
 
-from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.engine import create_engine
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.redis.bridge import RedisBridge
 from app.stores.redis.consistency import Comparison, compare
 from app.stores.redis.live_state import RedisLiveState
@@ -367,7 +367,7 @@ async def judge(site: Site, counts: Counts) -> Verdict:
     """Once everything runs again and has had time to mend itself; nothing is repaired by the judge."""
     engine = create_engine(site.database_url)
     live = RedisLiveState(
-        site.redis_url, events=PostgresEvents(engine), catalogue=PostgresCatalogue(engine),
+        site.redis_url, events=PostgresEvents(engine), subjects=PostgresSubjects(engine),
         revisions=PostgresRevisions(engine),
     )  # fmt: skip
     bridge = RedisBridge(site.redis_url, max_events=1)

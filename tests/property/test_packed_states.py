@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.catalogue.item import Consent, User
-from app.feedback.state import HistoryEntry
+from app.feedback.state import HistoryEntry, Part
 from app.privacy.encryption import PLAIN
 from app.stores.redis.changes import BETWEEN_ITEMS, fold
 from app.stores.redis.packing import pack, unpack
-from app.stores.redis.part import Folded, Part, newest_entries
+from app.stores.redis.part import Folded, newest_entries
 from app.stores.redis.subject import dump_entry
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -9,13 +9,13 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import asyncpg
-from sqlalchemy import BigInteger, Row, Select, delete, func, insert, select, text, update
+from sqlalchemy import BigInteger, Row, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.feedback.event import Event
 from app.feedback.state import UnappliedGroup
 from app.stores.postgres.engine import begin, driver_of
-from app.stores.postgres.showings import read_dismissed, read_exposures, read_seen
+from app.stores.postgres.exposures import read_exposures
 from app.stores.postgres.tables import events, unapplied_groups
 
 MAX_DEADLOCKS = 3
@@ -134,42 +134,6 @@ class PostgresEvents:
                 await connection.execute(insert(unapplied_groups).values(noted))
             return None if row is None else to_event(row)
 
-    async def history_of(self, *, user_id: str | None, session_id: str | None, limit: int) -> list[Event]:
-        queries = [
-            select(*COLUMNS)
-            .where(whose, events.c.type != "impression", events.c.retracted_at.is_(None))
-            .order_by(events.c.occurred_at.desc(), events.c.seq.desc())
-            .limit(limit)
-            for whose in whose_events(user_id, session_id)
-        ]
-        async with begin(self._engine) as connection:
-            found = {row.event_id: to_event(row) for query in queries for row in await connection.execute(query)}
-        newest_last = sorted(found.values(), key=lambda event: (event.occurred_at, event.event_id))
-        return newest_last[-limit:]
-
-    async def purchased_by(self, *, user_id: str | None, session_id: str | None, since: datetime) -> dict[str, float]:
-        """Item -> unix seconds of its last purchase, for purchases after `since`."""
-        purchased: dict[str, float] = {}
-        async with begin(self._engine) as connection:
-            for whose in whose_events(user_id, session_id):
-                for item_id, at in await connection.execute(last_purchases(whose, since)):
-                    purchased[item_id] = max(at.timestamp(), purchased.get(item_id, 0.0))
-        return purchased
-
-    async def opinion_of(
-        self, *, user_id: str | None, session_id: str | None, now: datetime, max_seen: int
-    ) -> tuple[dict[str, float], dict[str, float]]:
-        seen: dict[str, float] = {}
-        dismissed: dict[str, float] = {}
-        async with begin(self._engine) as connection:
-            for column, name in named(user_id, session_id):
-                for found, figures in (
-                    (seen, await read_seen(connection, column, name, now, max_seen)),
-                    (dismissed, await read_dismissed(connection, column, name)),
-                ):
-                    found.update({item: max(figure, found.get(item, figure)) for item, figure in figures.items()})
-        return seen, dismissed
-
     async def exposures_since(self, since: datetime) -> tuple[Mapping[str, int], Mapping[str, int]]:
         """Item -> how often it was shown in the newest slates since then, and clicked."""
         async with begin(self._engine) as connection:
@@ -190,29 +154,6 @@ class PostgresEvents:
             of_events = select(func.count()).where(unapplied_groups.c.first_seq.is_not(None))
             open_groups = (await connection.execute(of_events)).scalar_one()
             return HourCounts(rows, open_groups)
-
-
-def whose_events(user_id: str | None, session_id: str | None) -> list[Any]:
-    """One condition for each index, because an OR of both would use neither."""
-    conditions = []
-    if user_id is not None:
-        conditions.append(events.c.user_id == user_id)
-    if session_id is not None:
-        conditions.append(events.c.session_id == session_id)
-    return conditions
-
-
-def named(user_id: str | None, session_id: str | None) -> list[tuple[str, str]]:
-    """Column and value of those given."""
-    return [(column, name) for column, name in (("user_id", user_id), ("session_id", session_id)) if name is not None]
-
-
-def last_purchases(whose: Any, since: datetime) -> Select[str, datetime]:
-    return (
-        select(events.c.item_id, func.max(events.c.occurred_at))
-        .where(whose, events.c.type == "purchase", events.c.occurred_at >= since, events.c.retracted_at.is_(None))
-        .group_by(events.c.item_id)
-    )
 
 
 def to_arrays(given: Sequence[Event]) -> list[tuple[Any, ...]]:

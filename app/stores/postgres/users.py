@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, case, collate, func, or_, select, update
+from sqlalchemy import and_, case, collate, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
@@ -135,8 +135,8 @@ def to_row(user: User, cipher: TextCipher) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def to_user(row: Row[Any], cipher: TextCipher) -> User:
-    """Raises Unavailable for a text whose key is missing."""
+def to_user(row: Any, cipher: TextCipher) -> User:
+    """row: with COLUMNS as attributes. Raises Unavailable for a text whose key is missing."""
     values = {name: getattr(row, name) for name in FIELDS if name not in CONSENT}
     values["text"] = cipher.decrypt(StoredText(row.text, row.text_key))
     values["tags"] = tuple(row.tags)

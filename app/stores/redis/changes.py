@@ -14,10 +14,10 @@ import orjson
 
 from app.feedback.event import Event
 from app.feedback.seen import MAX_SEEN, SEEN_HALF_LIFE_SECONDS, Showing, act_of
-from app.feedback.state import HistoryEntry
+from app.feedback.state import HistoryEntry, Part
 from app.stores.redis import scripts
 from app.stores.redis.client import Client
-from app.stores.redis.part import MAX_DISMISSED, MAX_PURCHASES, Folded, Part, greatest, newest_entries
+from app.stores.redis.part import MAX_DISMISSED, MAX_PURCHASES, Folded, greatest, newest_entries
 from app.stores.redis.subject import Subject, dump_entry, subjects, to_entry
 
 SUBJECTS_PER_SCRIPT = 200  # about a millisecond of Redis

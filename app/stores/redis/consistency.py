@@ -10,8 +10,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.feedback.state import Part
 from app.stores.redis.live_state import RedisLiveState
-from app.stores.redis.part import Part
 from app.stores.redis.subject import Subject
 from app.stores.redis.trends import MAX_ITEMS
 
@@ -71,7 +71,7 @@ async def look_at(live: RedisLiveState, subject: Subject, found: Comparison, rep
             continue
         if before.parts[0] is None:
             return
-        truth = await live._build(subject, now)
+        truth = await live._builder.build(subject)
         after = await live._read_cached([subject], now)
         if after is None or after.held != before.held:
             continue

@@ -12,33 +12,26 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from app.catalogue.ports import CatalogueStore
 from app.errors import Unavailable
 from app.feedback.event import EVENT_WEIGHTS, Event, Impression
-from app.feedback.seen import MAX_SEEN, Showing, showing_of, showings_of
-from app.feedback.state import MAX_HISTORY, Exposure, HistoryEntry, UserState
-from app.patience import Hold, forget, hold_on, settles, within
+from app.feedback.seen import Showing, showing_of, showings_of
+from app.feedback.state import Exposure, HistoryEntry, Part, SubjectStore, UserState
+from app.patience import Hold, forget, hold_on, within
 from app.privacy.encryption import PLAIN, TextCipher
-from app.scenarios.scenario import MAX_PURCHASED_DAYS, RevisionStore
+from app.scenarios.scenario import RevisionStore
 from app.stores.redis import scripts
+from app.stores.redis.building import Keep, StateBuilder
 from app.stores.redis.changes import queue_changes
 from app.stores.redis.client import FAILURES, Client, Server
 from app.stores.redis.exposures import Exposures
 from app.stores.redis.packing import is_long, pack
-from app.stores.redis.part import (
-    MAX_DISMISSED,
-    MAX_PURCHASES,
-    Part,
-    greatest,
-    merge_greatest,
-    merge_histories,
-)
+from app.stores.redis.part import merge_greatest, merge_histories
 from app.stores.redis.reading import READ_SECONDS, Held, StateReader
 from app.stores.redis.repair import EventSource, Repair
-from app.stores.redis.subject import Subject, subjects, to_entry
+from app.stores.redis.subject import Subject, subjects
 from app.stores.redis.trends import Trends
 from app.stores.redis.unpacked import Unpacked, UnpackedStates
 from app.types import Clock, utc_now
@@ -46,7 +39,6 @@ from app.types import Clock, utc_now
 TRENDS_SECONDS = 0.1  # no request waits so long for them; thousands of items take some milliseconds to read
 WRITE_SECONDS = 1.0  # a missed write costs a repair, a slow one only its own caller
 POSTGRES_SECONDS = 1.0  # for what Redis cannot answer
-STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour
 log = logging.getLogger(__name__)
 
 
@@ -74,13 +66,12 @@ class RedisLiveState:
     profile texts."""
 
     def __init__(
-        self, redis_url: str, *, events: EventSource, catalogue: CatalogueStore, revisions: RevisionStore,
+        self, redis_url: str, *, events: EventSource, subjects: SubjectStore, revisions: RevisionStore,
         prefix: str = "duoscene", weights: Mapping[str, float] = EVENT_WEIGHTS, clock: Clock = utc_now,
         hold: Hold = hold_on, cipher: TextCipher = PLAIN,
     ) -> None:  # fmt: skip
         self._server = Server(redis_url, timeout_seconds=WRITE_SECONDS)
         self._events = events
-        self._catalogue = catalogue
         self._revisions = revisions
         self._prefix = prefix
         self._clock = clock
@@ -91,6 +82,7 @@ class RedisLiveState:
         self._repair = Repair(self._server, self._trends, self._exposures, events, revisions, prefix)
         self._reader = StateReader(self._server, prefix, self._repair.mark)
         self._unpacked = UnpackedStates(cipher, clock)
+        self._builder = StateBuilder(subjects, self._server, prefix, self._repair.mark, cipher, clock, self._execute)
 
     async def start(self) -> None:
         self._repair.start()
@@ -117,10 +109,10 @@ class RedisLiveState:
                 return make_state(found, cached)
         try:
             if cached is None or not cached.is_believable:
-                revision, *parts = await self._hold(self._build_all(wanted, now), POSTGRES_SECONDS)
+                revision, *parts = await self._hold(self._build_all(wanted), POSTGRES_SECONDS)
             else:
                 revision = cached.revision
-                parts = await self._hold(self._build_missing(wanted, cached, now), POSTGRES_SECONDS)
+                parts = await self._hold(self._build_missing(wanted, cached), POSTGRES_SECONDS)
         except Unavailable as error:
             log.warning("no user state from Postgres: %s", error)
             found = [part for part in cached.parts if part is not None] if cached else []
@@ -286,47 +278,20 @@ class RedisLiveState:
                 pipe.eval(scripts.REPACK, 1, subject.state_key(self._prefix), one.state, packed)
                 forget(asyncio.create_task(self._execute(pipe)))
 
-    async def _build_all(self, wanted: Sequence[Subject], now: datetime) -> tuple[Any, ...]:
+    async def _build_all(self, wanted: Sequence[Subject]) -> tuple[Any, ...]:
         """The catalogue revision, then the part of each subject."""
-        return tuple(await asyncio.gather(self._revision(), *(self._build(subject, now) for subject in wanted)))
+        return tuple(await asyncio.gather(self._revision(), *map(self._builder.build, wanted)))
 
-    async def _build_missing(self, wanted: Sequence[Subject], cached: Cached, now: datetime) -> list[Part]:
+    async def _build_missing(self, wanted: Sequence[Subject], cached: Cached) -> list[Part]:
         return await asyncio.gather(
             *(
-                self._build_and_keep(subject, held.generation, cached.mark, now) if part is None else done(part)
+                self._builder.build(subject, Keep(held.generation, cached.mark)) if part is None else done(part)
                 for subject, part, held in zip(wanted, cached.parts, cached.held, strict=True)
             )
         )
 
     async def _revision(self) -> int:
         return (await self._revisions.read()).catalogue
-
-    async def _build(self, subject: Subject, now: datetime) -> Part:
-        whose = {"user_id": None, "session_id": None} | {subject.id_name: subject.name}
-        since = now - timedelta(days=MAX_PURCHASED_DAYS)
-        history = await self._events.history_of(**whose, limit=MAX_HISTORY)
-        purchased = await self._events.purchased_by(**whose, since=since)
-        seen, dismissed = await self._events.opinion_of(**whose, now=now, max_seen=MAX_SEEN)
-        profile = await self._catalogue.get_user(subject.name) if subject.kind == "u" else None
-        return Part(
-            [to_entry(event) for event in history],
-            greatest(purchased, MAX_PURCHASES),
-            seen,
-            greatest(dismissed, MAX_DISMISSED),
-            profile,
-        )
-
-    async def _build_and_keep(self, subject: Subject, generation: bytes, mark: bytes, now: datetime) -> Part:
-        """Right for this reader even if a writer came between and it is not kept: who wrote before us was seen."""
-        part = await self._build(subject, now)
-        keys = subject.state_key(self._prefix), subject.generation_key(self._prefix), self._repair.mark
-        pipe = self._server.client.pipeline(transaction=False)
-        packed = pack(part, now, self._cipher)
-        pipe.eval(scripts.STORE, len(keys), *keys, generation, mark, STATE_TTL_SECONDS, packed)
-        keeping = asyncio.create_task(self._execute(pipe))
-        if not await settles(keeping, READ_SECONDS):
-            forget(keeping)
-        return part
 
     async def _execute(self, pipe: Client) -> bool:
         """False: some of it may be missing in Redis."""

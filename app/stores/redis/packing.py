@@ -19,10 +19,10 @@ import numpy as np
 import orjson
 
 from app.catalogue.item import Consent, User
-from app.feedback.state import History, HistoryEntry
+from app.feedback.state import History, HistoryEntry, Part
 from app.privacy.encryption import StoredText, TextCipher
 from app.stores.redis.changes import MOST_DOUBLINGS, fold, half_lives
-from app.stores.redis.part import Folded, Part
+from app.stores.redis.part import Folded
 
 LENGTH_BYTES = 4
 LEVEL = 4  # of zlib: a fiftieth longer than the 6 that is usual, a third faster

@@ -1,4 +1,4 @@
-"""What is known of one subject, and of a user and a session together."""
+"""What is known of a subject as changes come, and of a user and a session together."""
 
 from __future__ import annotations
 
@@ -8,22 +8,11 @@ from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
-from app.catalogue.item import User
-from app.feedback.state import MAX_HISTORY, History, HistoryEntry
+from app.feedback.state import MAX_HISTORY, History, HistoryEntry, Part
 
 MAX_PURCHASES = 2_000
 MAX_DISMISSED = 200
 NOTE = "merged"  # beside a history: another, and what the two are together
-
-
-class Part(NamedTuple):
-    """The state of one subject. history: by time, then by event id. seen: item -> decayed number of showings, as of some moment."""
-
-    history: Sequence[HistoryEntry]
-    purchased: Mapping[str, float]
-    seen: Mapping[str, float]
-    dismissed: Mapping[str, float]
-    profile: User | None
 
 
 class Folded(NamedTuple):

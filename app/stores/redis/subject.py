@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import orjson
 
 from app.feedback.event import Event, taste_kind_of
-from app.feedback.state import HistoryEntry
+from app.feedback.state import HistoryEntry, Whose
 
 LAYOUT = 2  # of states, in their keys and in the mark of who may be believed: those of another release count as none
 STATES_OF_ANY_LAYOUT = "[us][^gb]:*"  # `um uh up us ud` and their like were the first
@@ -18,7 +18,7 @@ class Subject(NamedTuple):
     name: str
 
     @property
-    def id_name(self) -> str:
+    def id_name(self) -> Whose:
         return "user_id" if self.kind == "u" else "session_id"
 
     def state_key(self, prefix: str) -> str:

@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from app.feedback.state import Part
 from app.privacy.encryption import TextCipher
 from app.stores.redis.changes import fold
 from app.stores.redis.packing import unpack
-from app.stores.redis.part import Folded, Part
+from app.stores.redis.part import Folded
 from app.stores.redis.subject import Subject
 from app.types import Clock
 

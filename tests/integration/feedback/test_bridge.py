@@ -30,6 +30,7 @@ from app.stores.postgres.engine import create_engine
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.merging import PostgresMerges
 from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.postgres.tables import events, unapplied_groups
 from app.stores.redis import bridge, repair
 from app.stores.redis.bridge import RedisBridge
@@ -86,7 +87,7 @@ async def open_site(database_url: str, redis_url: str, max_events: int = 1_000) 
     engine = create_engine(database_url)
     store = PostgresEvents(engine)
     live = RedisLiveState(
-        redis_url, events=store, catalogue=PostgresCatalogue(engine), revisions=PostgresRevisions(engine)
+        redis_url, events=store, subjects=PostgresSubjects(engine), revisions=PostgresRevisions(engine)
     )
     bridge = RedisBridge(redis_url, max_events=max_events)
     intake = FeedbackIntake(store, live, bridge=bridge)

@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.errors import Invalid, Unavailable
 from app.feedback.event import Event
 from app.feedback.intake import FeedbackIntake
-from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.engine import create_engine
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.postgres.tables import events
 from app.stores.redis.live_state import RedisLiveState
 
@@ -35,7 +35,7 @@ def live_state(engine: AsyncEngine, redis_url: str) -> RedisLiveState:
     return RedisLiveState(
         redis_url,
         events=PostgresEvents(engine),
-        catalogue=PostgresCatalogue(engine),
+        subjects=PostgresSubjects(engine),
         revisions=PostgresRevisions(engine),
     )
 
@@ -139,7 +139,7 @@ async def test_what_a_broken_live_state_missed_stays_noted_with_what_follows(
             return await super().apply(events)
 
     store = PostgresEvents(engine)
-    live = Broken(redis_url, events=store, catalogue=PostgresCatalogue(engine), revisions=PostgresRevisions(engine))
+    live = Broken(redis_url, events=store, subjects=PostgresSubjects(engine), revisions=PostgresRevisions(engine))
     await live.start()
     intake = FeedbackIntake(store, live)
     await intake.start()

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -24,12 +25,13 @@ from app.errors import Unavailable
 from app.feedback.event import Event, Impression
 from app.feedback.intake import FeedbackIntake
 from app.feedback.seen import MAX_SEEN
-from app.feedback.state import MAX_HISTORY, Exposure, UserState
+from app.feedback.state import MAX_HISTORY, Exposure, Part, UserState
 from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.engine import create_engine
 from app.stores.postgres.events import HourCounts, PostgresEvents
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.redis import live_state, repair
 from app.stores.redis.live_state import RedisLiveState
 from app.stores.redis.repair import FIRST_RECOUNT_SECONDS
@@ -51,8 +53,9 @@ class Shop:
         self.events = PostgresEvents(engine)
         self.catalogue = PostgresCatalogue(engine)
         self.shown = PostgresImpressions(engine)
+        self.subjects = PostgresSubjects(engine)
         self.live = RedisLiveState(
-            redis_url, events=self.events, catalogue=self.catalogue, revisions=PostgresRevisions(engine)
+            redis_url, events=self.events, subjects=self.subjects, revisions=PostgresRevisions(engine)
         )
 
     async def send(self, *events: Event) -> None:
@@ -191,17 +194,18 @@ async def test_history_is_bounded_to_the_newest(shop: Shop) -> None:
 async def test_an_event_during_a_rebuild_is_not_lost(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The builder reads Postgres, then the event comes, then the builder wants to keep what it read."""
     await shop.events.append([event("1")])
-    real = shop.events.purchased_by
+    real = shop.subjects.parts_of
     sent = False
 
-    async def event_comes_between(**arguments: object) -> dict[str, float]:
+    async def event_comes_between(*arguments: Any) -> list[Part | Unavailable]:
         nonlocal sent
+        parts = await real(*arguments)
         if not sent:
             sent = True
             await shop.send(event("2", 1))
-        return await real(**arguments)  # type: ignore[arg-type]
+        return parts
 
-    monkeypatch.setattr(shop.events, "purchased_by", event_comes_between)
+    monkeypatch.setattr(shop.subjects, "parts_of", event_comes_between)
     assert await shop.ids() == ["1"]
     assert sent
     assert await shop.ids() == ["1", "2"]
@@ -557,20 +561,21 @@ async def test_a_state_that_was_built_across_a_restart_of_redis_is_not_kept(
     async with open_shop(engine, own_redis.url) as shop, open_shop(engine, own_redis.url) as other:
         await is_kept(shop, own_redis.url)
         await shop.events.append([event("1")])
-        real = shop.events.purchased_by
+        real = shop.subjects.parts_of
         restarted = False
 
-        async def restart_comes_between(**arguments: object) -> dict[str, float]:
+        async def restart_comes_between(*arguments: Any) -> list[Part | Unavailable]:
             nonlocal restarted
+            parts = await real(*arguments)
             if not restarted:
                 restarted = True
                 await other.send(event("2", 1))
                 own_redis.kill()
                 own_redis.start()
                 await is_kept(other, own_redis.url)
-            return await real(**arguments)  # type: ignore[arg-type]
+            return parts
 
-        monkeypatch.setattr(shop.events, "purchased_by", restart_comes_between)
+        monkeypatch.setattr(shop.subjects, "parts_of", restart_comes_between)
         assert await shop.ids() == ["1"]
         assert restarted
         assert await other.ids() == ["1", "2"]

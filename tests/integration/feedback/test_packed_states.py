@@ -18,6 +18,7 @@ from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.redis import scripts
 from app.stores.redis.changes import MOST_BYTES
 from app.stores.redis.live_state import RedisLiveState
@@ -41,7 +42,7 @@ class Shop:
         self.slates = PostgresImpressions(engine)
         self.redis: Redis = Redis.from_url(redis_url)
         self.live = RedisLiveState(
-            redis_url, events=self.events, catalogue=PostgresCatalogue(engine), revisions=PostgresRevisions(engine)
+            redis_url, events=self.events, subjects=PostgresSubjects(engine), revisions=PostgresRevisions(engine)
         )
 
     async def click(self, *event_ids: str) -> None:

@@ -19,6 +19,7 @@ from app.privacy.encryption import PLAIN
 from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.redis import reading
 from app.stores.redis.client import Server
 from app.stores.redis.live_state import RedisLiveState
@@ -36,7 +37,9 @@ KEEN = User("u3", "likes “tea”, \\ and 茶", created_at=START)
 async def live(engine: AsyncEngine, redis_url: str) -> AsyncIterator[RedisLiveState]:
     """Every tenth shopper has no state in Redis; the others differ in what they did, saw and bought."""
     events, catalogue = PostgresEvents(engine), PostgresCatalogue(engine)
-    live = RedisLiveState(redis_url, events=events, catalogue=catalogue, revisions=PostgresRevisions(engine))
+    live = RedisLiveState(
+        redis_url, events=events, subjects=PostgresSubjects(engine), revisions=PostgresRevisions(engine)
+    )
     await live.start()
     await live.settle()
     await catalogue.upsert_users([KEEN])

@@ -16,6 +16,7 @@ from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.redis.live_state import RedisLiveState
 from app.stores.redis.subject import Subject
 from app.types import utc_now
@@ -36,7 +37,7 @@ class Shop:
     def process(self) -> RedisLiveState:
         engine, redis_url = self._stores
         return RedisLiveState(
-            redis_url, events=self.events, catalogue=self.catalogue, revisions=PostgresRevisions(engine), clock=lambda: NOW
+            redis_url, events=self.events, subjects=PostgresSubjects(engine), revisions=PostgresRevisions(engine), clock=lambda: NOW
         )  # fmt: skip
 
     async def act(self, *events: Event) -> None:

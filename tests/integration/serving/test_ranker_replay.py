@@ -23,11 +23,11 @@ from app.learning.splits import temporal_at
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.defaults import READY_MADE
 from app.serving.slate import SlateRequest
-from app.stores.postgres.catalogue import PostgresCatalogue
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.shop_data import PostgresShopData
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.redis.live_state import RedisLiveState
 from app.types import no_progress
 from tests.integration.serving.conftest import NOW, Shop
@@ -39,7 +39,7 @@ async def live_state(engine: AsyncEngine, redis_url: str) -> AsyncIterator[Redis
     state = RedisLiveState(
         redis_url,
         events=PostgresEvents(engine),
-        catalogue=PostgresCatalogue(engine),
+        subjects=PostgresSubjects(engine),
         revisions=PostgresRevisions(engine),
     )
     await state.start()

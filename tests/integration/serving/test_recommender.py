@@ -18,6 +18,7 @@ from app.scenarios.scenario import Exclusions, Scenario
 from app.serving.slate import Slate, SlateRequest
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.redis.live_state import RedisLiveState
 from app.types import utc_now
 from tests.integration.serving.conftest import NOW, Process, Shop
@@ -213,7 +214,10 @@ async def test_an_empty_shop_gives_an_empty_slate(empty_shop) -> None:
 async def test_events_change_the_next_slate_through_the_real_stores(open_shop: Shop, redis_url: str) -> None:
     events = PostgresEvents(open_shop.engine)
     live_state = RedisLiveState(
-        redis_url, events=events, catalogue=open_shop.catalogue, revisions=PostgresRevisions(open_shop.engine)
+        redis_url,
+        events=events,
+        subjects=PostgresSubjects(open_shop.engine),
+        revisions=PostgresRevisions(open_shop.engine),
     )
     intake = FeedbackIntake(events, live_state)
     await live_state.start()

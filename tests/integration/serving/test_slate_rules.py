@@ -23,6 +23,7 @@ from app.serving.pipeline import Draft
 from app.serving.slate import RuleReport, SlateRequest
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.redis.live_state import RedisLiveState
 from tests.integration.serving.conftest import BY_TASTE, NOW, Process, Shop
 from tests.integration.serving.slates import draft_of, ids_of, live_of
@@ -369,7 +370,10 @@ async def test_a_slate_is_recorded_with_its_propensities_and_marks(serving: Proc
 async def test_taking_a_dislike_back_restores_the_slate(open_shop: Shop, redis_url: str) -> None:
     events = PostgresEvents(open_shop.engine)
     live_state = RedisLiveState(
-        redis_url, events=events, catalogue=open_shop.catalogue, revisions=PostgresRevisions(open_shop.engine)
+        redis_url,
+        events=events,
+        subjects=PostgresSubjects(open_shop.engine),
+        revisions=PostgresRevisions(open_shop.engine),
     )
     intake = FeedbackIntake(events, live_state)
     await live_state.start()

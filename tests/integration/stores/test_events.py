@@ -11,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.errors import Invalid
 from app.feedback.event import Event, Impression
+from app.feedback.state import HistoryEntry, Part
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.impressions import PostgresImpressions
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.postgres.tables import impressions, items, users
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -28,9 +30,10 @@ def store(engine: AsyncEngine) -> PostgresEvents:
     return PostgresEvents(engine)
 
 
-async def history(store: PostgresEvents, user_id: str | None = "u1", session_id: str | None = None) -> list[str]:
-    found = await store.history_of(user_id=user_id, session_id=session_id, limit=5)
-    return [event.event_id for event in found]
+async def history(engine: AsyncEngine) -> list[HistoryEntry]:
+    (part,) = await PostgresSubjects(engine).parts_of("user_id", ["u1"], NOON)
+    assert isinstance(part, Part)
+    return list(part.history)
 
 
 async def test_an_event_comes_back_as_it_went_in(store: PostgresEvents) -> None:
@@ -51,50 +54,27 @@ async def test_an_event_comes_back_as_it_went_in(store: PostgresEvents) -> None:
         {"k": ["v", None]},
     )
     assert await store.append([full]) == {full.event_id}
-    assert await store.history_of(user_id="ü,1", session_id=None, limit=5) == [full]
+    assert await store.retract(full.event_id) == full
 
 
-async def test_a_repeated_id_changes_nothing(store: PostgresEvents) -> None:
+async def test_a_repeated_id_changes_nothing(store: PostgresEvents, engine: AsyncEngine) -> None:
     assert await store.append([event("a"), event("b"), event("a", item_id="other")]) == {"a", "b"}
     assert await store.append([event("b", item_id="other"), event("c")]) == {"c"}
-    found = await store.history_of(user_id="u1", session_id=None, limit=5)
-    assert {(entry.event_id, entry.item_id) for entry in found} == {("a", "i1"), ("b", "i1"), ("c", "i1")}
+    assert [(entry.event_id, entry.item_id) for entry in await history(engine)] == [
+        ("a", "i1"),
+        ("b", "i1"),
+        ("c", "i1"),
+    ]
 
 
-async def test_a_retracted_event_is_gone_and_its_id_stays_taken(store: PostgresEvents) -> None:
+async def test_a_retracted_event_is_gone_and_its_id_stays_taken(store: PostgresEvents, engine: AsyncEngine) -> None:
     await store.append([event("a"), event("b", 1)])
     assert await store.retract("a") == event("a")
     assert await store.retract("a") is None
     assert await store.retract("none") is None
-    assert await history(store) == ["b"]
+    assert [entry.event_id for entry in await history(engine)] == ["b"]
     assert await store.append([event("a")]) == set()
-    assert await history(store) == ["b"]
-
-
-async def test_history_is_the_newest_by_time_without_impressions(store: PostgresEvents) -> None:
-    await store.append([event(str(minute), minute) for minute in (9, 1, 2, 3, 4, 5)])
-    await store.append([event("shown", 20, type="impression"), event("late", 0)])
-    assert await history(store) == ["2", "3", "4", "5", "9"]
-
-
-async def test_a_user_and_a_session_have_one_history(store: PostgresEvents) -> None:
-    await store.append([
-        event("u", 1), event("s", 2, user_id=None, session_id="s1"), event("both", 3, session_id="s1"),
-        event("other", 4, user_id="u2", session_id="s2"),
-    ])  # fmt: skip
-    assert await history(store, "u1", "s1") == ["u", "s", "both"]
-    assert await history(store, None, "s1") == ["s", "both"]
-    assert await history(store, None, None) == []
-
-
-async def test_last_purchases(store: PostgresEvents) -> None:
-    await store.append([
-        event("1", 1, type="purchase"), event("2", 7, type="purchase"), event("3", 8),
-        event("4", 3, type="purchase", item_id="i2", user_id=None, session_id="s1"),
-        event("5", -99, type="purchase", item_id="old"),
-    ])  # fmt: skip
-    found = await store.purchased_by(user_id="u1", session_id="s1", since=NOON)
-    assert found == {"i1": NOON.timestamp() + 420, "i2": NOON.timestamp() + 180}
+    assert [entry.event_id for entry in await history(engine)] == ["b"]
 
 
 async def test_unknown_items_and_users_become_one_stub_each(store: PostgresEvents, engine: AsyncEngine) -> None:
@@ -110,10 +90,12 @@ async def test_writers_of_the_same_ids_in_opposite_order_agree(store: PostgresEv
     assert sum(len(part) for part in new) == 300
 
 
-async def test_a_group_with_a_value_that_cannot_be_held_writes_nothing(store: PostgresEvents) -> None:
+async def test_a_group_with_a_value_that_cannot_be_held_writes_nothing(
+    store: PostgresEvents, engine: AsyncEngine
+) -> None:
     with pytest.raises(Invalid):
         await store.append([event("good"), event("bad", context={"k": "\0"})])
-    assert await history(store) == []
+    assert await history(engine) == []
 
 
 async def test_counts_by_hour(store: PostgresEvents) -> None:

@@ -19,6 +19,7 @@ from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.impressions import PostgresImpressions
 from app.stores.postgres.merging import PostgresMerges
 from app.stores.postgres.revisions import PostgresRevisions
+from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.postgres.tables import events, impressions
 from app.stores.redis.live_state import RedisLiveState
 
@@ -97,7 +98,7 @@ def test_consent_is_what_both_gave_and_the_account_wins() -> None:
 async def test_the_next_slate_knows_it_and_a_retraction_still_works(engine: AsyncEngine, redis_url: str) -> None:
     store = PostgresEvents(engine)
     live = RedisLiveState(
-        redis_url, events=store, catalogue=PostgresCatalogue(engine), revisions=PostgresRevisions(engine)
+        redis_url, events=store, subjects=PostgresSubjects(engine), revisions=PostgresRevisions(engine)
     )
     intake = FeedbackIntake(store, live)
     merger = Merger(PostgresMerges(engine), live, intake.settle)

@@ -12,12 +12,12 @@ import pytest
 from app.catalogue.item import User
 from app.errors import Unavailable
 from app.feedback.seen import MAX_SEEN
-from app.feedback.state import MAX_HISTORY, HistoryEntry
+from app.feedback.state import MAX_HISTORY, HistoryEntry, Part
 from app.privacy.encryption import PLAIN, TextCipher
 from app.stores.redis import unpacked
 from app.stores.redis.changes import BETWEEN_ITEMS
 from app.stores.redis.packing import pack, unpack
-from app.stores.redis.part import MAX_DISMISSED, Part
+from app.stores.redis.part import MAX_DISMISSED
 from app.stores.redis.subject import Subject, dump_entry
 from app.stores.redis.unpacked import LIFE_SECONDS, MAX_SUBJECTS, UnpackedStates
 
