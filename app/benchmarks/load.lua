@@ -1,6 +1,7 @@
 -- Sends the requests of a file in turn, checks every reply, and says what came of it as one line of JSON.
 -- Arguments: the file (a line each: method, path, body, separated by tabs), the wanted status, requests a second (0: as many as
--- possible), a text whose lack is only counted ("" for none), then the texts that every body must hold.
+-- possible), a text whose lack is only counted ("" for none), then the texts that every body must hold. NEW-ID in a line becomes another
+-- text in every request.
 local ffi = require("ffi")
 ffi.cdef [[
   typedef struct { long tv_sec; long tv_nsec; } duoscene_timespec;
@@ -20,8 +21,10 @@ end
 
 function init(args)
   requests, marks, place, bad, lacking, example = {}, {}, 0, 0, 0, ""
+  run, num_new, has_new = string.format("%.0f", now() * 1e9), 0, false
   for line in io.lines(args[1]) do
     local method, path, body = line:match("^([^\t]*)\t([^\t]*)\t(.*)$")
+    has_new = has_new or line:find("NEW-ID", 1, true) ~= nil
     table.insert(requests, wrk.format(method, path, nil, body ~= "" and body or nil))
   end
   status_wanted = tonumber(args[2])
@@ -40,7 +43,9 @@ end
 
 function request()
   place = place % #requests + 1
-  return requests[place]
+  if not has_new then return requests[place] end
+  num_new = num_new + 1
+  return (requests[place]:gsub("NEW%-ID", run .. "-" .. num_new))
 end
 
 function response(status, headers, body)

@@ -1,6 +1,7 @@
 """`duoscene bench serve`: every figure beside a reference that was measured in the same run.
 
 Cost model of a slate. Per request: one read of the state (one Redis round trip; constant; taking it apart, which is spared who comes again within a minute), HTTP, checks and the reply (grow with n).
+For a user or session that Redis does not hold, once an hour: a share of a statement to PostgreSQL (grows with what they did and were shown) and one write to Redis.
 Items N: masks of filters and the score columns of sources that score everybody grow with N, and so does the mask of who is visible, made anew
 whenever an item is published or expires; exact search grows with N up to 500,000 (in eight bits from 400,000 numbers on; 200,000 in float32 where a processor has no VNNI), FAISS' HNSW above with log N; item-item sources with the neighbours kept of the items in the history,
 not with N. Users: none for a request; memory in Redis only. History L (at most 100 events): the tower with L², item-item sources with L x neighbours. Scenarios: a
@@ -24,7 +25,7 @@ from app.benchmarks.footprint import memory_row
 from app.benchmarks.lifecycle import start_row, swap_row
 from app.benchmarks.queries import query_row
 from app.benchmarks.report import Report, Row
-from app.benchmarks.variants import filter_row, items_row, slates_row, stale_row, workers_row
+from app.benchmarks.variants import filter_row, items_row, slates_row, stale_row, strangers_row, workers_row
 from app.benchmarks.wrk import find_wrk
 from app.console import console, progress_bar
 from app.encoding.encoder import Encoder
@@ -42,6 +43,7 @@ ROWS: Mapping[str, Callable[[Bench], Iterator[Row]]] = {
     "start": start_row,
     "memory": memory_row,
     "encode": encoding_row,
+    "strangers": strangers_row,
     "stale": stale_row,
     "feedback": single_row,
     "bulk": bulk_row,

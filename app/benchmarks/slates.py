@@ -21,7 +21,7 @@ from app.benchmarks.cores import Cores
 from app.benchmarks.proc import cpu_seconds
 from app.benchmarks.shop import RARE
 from app.benchmarks.site import Service, Site
-from app.benchmarks.wrk import Call, Expected, Load, run_wrk
+from app.benchmarks.wrk import NEW_ID, Call, Expected, Load, run_wrk
 from app.errors import DuosceneError
 from app.types import Json
 
@@ -71,6 +71,12 @@ def slate_calls(site: Site, **more: str) -> list[Call]:
 def filtered_calls(site: Site) -> list[Call]:
     """The filter keeps 1 % of the catalogue."""
     return [posted({"scenario": "home", "user_id": user, "n": SLATE, "filter": RARE}) for user in site.users]
+
+
+def stranger_calls() -> list[Call]:
+    """A user and a session that nobody knows, others in every request."""
+    asked = {"scenario": "home", "user_id": f"u-{NEW_ID}", "session_id": f"s-{NEW_ID}", "n": SLATE}
+    return [Call("GET", f"{PATH}?{urlencode(asked)}")]
 
 
 def posted(body: Mapping[str, object]) -> Call:

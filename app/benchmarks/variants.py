@@ -1,4 +1,5 @@
-"""Rows on slates: beside the bare route, from larger shops, under a filter, for users who just did something, from two processes."""
+"""Rows on slates: beside the bare route, from larger shops, under a filter, for strangers and for users who just did something, from two
+processes."""
 
 from __future__ import annotations
 
@@ -28,6 +29,7 @@ from app.benchmarks.slates import (
     filtered_calls,
     measure,
     slate_calls,
+    stranger_calls,
     warm_up,
 )
 from app.errors import DuosceneError
@@ -73,6 +75,16 @@ def filter_row(bench: Bench) -> Iterator[Row]:
     found = compare(reference, ours, bench.plan, bench.cores)
     what = f"the same with a filter that keeps 1 % of {site.num_items:,} items"
     yield Row("filter", what, "no filter", figures(*found), (Bound("ratio", least=0.8), PERSONAL))
+
+
+def strangers_row(bench: Bench) -> Iterator[Row]:
+    site = bench.site()
+    service = bench.service(site)
+    bench.progress("slates of strangers", 0.0)
+    reference, ours = Target(site, service, slate_calls(site)), Target(site, service, stranger_calls())
+    found = compare(reference, ours, bench.plan, bench.cores)
+    what = "users and sessions that were never seen before, others in every request"
+    yield Row("strangers", what, "users whose state Redis holds", figures(*found), (PERSONAL,))
 
 
 def items_row(bench: Bench) -> Iterator[Row]:

@@ -20,6 +20,7 @@ from app.benchmarks.cores import pinned_to
 from app.errors import BadSettings, DuosceneError
 
 PATIENCE_SECONDS = 30
+NEW_ID = "NEW-ID"  # in a path: another text in every request
 
 
 class Call(NamedTuple):

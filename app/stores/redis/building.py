@@ -26,7 +26,7 @@ from app.stores.redis.subject import Subject
 from app.types import Clock
 
 MAX_READS = 4  # statements on their way
-MAX_SUBJECTS = 16  # of one statement: longer ones would hold up their first for their last
+MAX_SUBJECTS = 8  # of one statement: longer ones hold up their first for their last
 STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour
 
 

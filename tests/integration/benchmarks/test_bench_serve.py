@@ -28,12 +28,12 @@ needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not i
 @needs_wrk
 def test_rows_are_measured_beside_their_references(tmp_path: Path) -> None:
     out = tmp_path / "report.json"
-    asked = ["bench", "serve", *SMALLEST, "--rows", "bulk,feedback,filter,query,slates", "--json", str(out)]
+    asked = ["bench", "serve", *SMALLEST, "--rows", "bulk,feedback,filter,query,slates,strangers", "--json", str(out)]
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     report = orjson.loads(out.read_bytes())
     assert report["notes"] == []
-    assert [row["name"] for row in report["rows"]] == ["slates", "filter", "query", "feedback", "bulk"]
+    assert [row["name"] for row in report["rows"]] == ["slates", "filter", "query", "strangers", "feedback", "bulk"]
     of = {row["name"]: row["figures"] for row in report["rows"]}
     slates = of["slates"]
     assert 0 < slates["rate_per_s"] < slates["reference_rate_per_s"]
@@ -42,6 +42,7 @@ def test_rows_are_measured_beside_their_references(tmp_path: Path) -> None:
     assert 0 < slates["p50_ms"] <= slates["p99_ms"]
     assert slates["rate_per_s_at_80_percent"] > 0
     assert of["filter"]["ratio"] > 0
+    assert of["strangers"]["ratio"] > 0
     assert of["query"]["new_ms"] > 0
     assert of["query"]["encoder_ms"] > 0
     for name in ("feedback", "bulk"):
