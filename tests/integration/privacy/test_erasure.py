@@ -118,7 +118,9 @@ async def test_the_repair_removes_the_notes_and_counts_the_trends_anew(
     async def trending() -> set[str]:
         return set(dict(await site.services.live_state.trending("home", 5)))
 
-    async def is_counted() -> bool:  # with no patience at all, a sweep takes the events for left behind and counts them anew
+    async def is_counted() -> (
+        bool
+    ):  # with no patience at all, a sweep takes the events for left behind and counts them anew
         return await trending() == {ITEM, "mug"}
 
     await until(is_counted)
