@@ -67,7 +67,7 @@ class StateBuilder:
             wanted = self._waiting[subject] = Wanted(asyncio.get_running_loop().create_future())
             wanted.part.add_done_callback(_heard)
         wanted.keep = keep or wanted.keep
-        if len(self._reads) < MAX_READS:
+        if sum(not read.done() for read in self._reads) < MAX_READS:
             read = asyncio.create_task(self._work(), name="building of user states")
             self._reads.add(read)
             read.add_done_callback(self._reads.discard)
@@ -82,12 +82,9 @@ class StateBuilder:
             try:
                 parts = await self._parts_of(list(batch), now)
                 await self._keep(batch, parts, now)
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001 - each of them shall hear of it
                 for wanted in batch.values():
-                    if not wanted.part.done():
-                        wanted.part.set_exception(error)
-                if not isinstance(error, Exception):
-                    raise
+                    wanted.part.set_exception(error)
                 continue
             for wanted, part in zip(batch.values(), parts, strict=True):
                 if isinstance(part, Exception):

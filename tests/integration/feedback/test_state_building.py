@@ -19,7 +19,9 @@ from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.subjects import PostgresSubjects
 from app.stores.redis.building import MAX_READS, MAX_SUBJECTS
 from app.stores.redis.live_state import RedisLiveState
+from app.stores.redis.subject import Subject
 
+NOTHING = Part([], {}, {}, {}, None)
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -31,11 +33,13 @@ class Watched(PostgresSubjects):
         self.asked: list[tuple[Whose, list[str]]] = []
         self.open = asyncio.Event()
         self.open.set()
-        self.fails = False
+        self.fails = self.is_instant = False
 
     async def parts_of(self, whose: Whose, names: Sequence[str], now: datetime) -> list[Part | Unavailable]:
         self.asked.append((whose, list(names)))
         await self.open.wait()
+        if self.is_instant:
+            return [NOTHING] * len(names)
         if self.fails:
             raise Unavailable("the database cannot be reached")
         return await super().parts_of(whose, names, now)
@@ -172,3 +176,23 @@ async def test_a_stranger_who_acts_while_being_read_is_not_kept_without_it(
     client = Redis.from_url(redis_url)
     assert [key async for key in client.scan_iter(match="*:u2:u9")]  # the later one's word counts
     await client.aclose()
+
+
+async def test_whoever_comes_as_the_last_statement_ends_is_not_left_waiting(shop: Shop) -> None:
+    """All that are on their way end in one turn of the event loop, and in the same turn somebody asks."""
+    shop.store.is_instant = True
+    shop.store.open.clear()
+    build, reads = shop.live._builder.build, []
+    for n in range(MAX_READS):
+        reads.append(asyncio.create_task(build(Subject("u", f"first {n}"))))
+        await eventually(lambda n=n: len(shop.store.asked) == n + 1)  # type: ignore[misc]
+
+    async def come_late() -> Part:
+        await shop.store.open.wait()
+        return await build(Subject("u", "late"))
+
+    late = asyncio.create_task(come_late())
+    await asyncio.sleep(0)
+    shop.store.open.set()
+    assert await asyncio.wait_for(late, 5) == NOTHING
+    await asyncio.gather(*reads)
