@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from app.errors import Invalid, Unavailable
 from app.feedback.state import Part, SubjectStore
-from app.patience import forget, settles
+from app.patience import forget, settles, within
 from app.privacy.encryption import TextCipher
 from app.stores.redis import scripts
 from app.stores.redis.client import Client, Server
@@ -27,6 +27,7 @@ from app.types import Clock
 
 MAX_READS = 4  # statements on their way
 MAX_SUBJECTS = 8  # of one statement: longer ones hold up their first for their last
+STATEMENT_SECONDS = 2.0  # longer than anybody waits: a connection that went silent does not keep others from being read
 STATE_TTL_SECONDS = 3600  # never prolonged: no error outlives the hour
 
 
@@ -94,8 +95,11 @@ class StateBuilder:
 
     async def _parts_of(self, batch: Sequence[Subject], now: datetime) -> Sequence[Part | Exception]:
         """Where one name cannot be asked for, each is asked for alone: whoever brought it hears of it, and nobody else."""
+        names = [subject.name for subject in batch]
         try:
-            found = await self.store.parts_of(batch[0].id_name, [subject.name for subject in batch], now)
+            found = await within(self.store.parts_of(batch[0].id_name, names, now), STATEMENT_SECONDS)
+        except TimeoutError as error:
+            raise Unavailable("the database took too long; try again", code="store_unavailable") from error
         except Invalid as error:
             if len(batch) == 1:
                 return [error]

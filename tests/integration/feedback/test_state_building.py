@@ -17,6 +17,7 @@ from app.feedback.state import Part, UserState, Whose
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.revisions import PostgresRevisions
 from app.stores.postgres.subjects import PostgresSubjects
+from app.stores.redis import building
 from app.stores.redis.building import MAX_READS, MAX_SUBJECTS
 from app.stores.redis.live_state import RedisLiveState
 from app.stores.redis.subject import Subject
@@ -196,3 +197,16 @@ async def test_whoever_comes_as_the_last_statement_ends_is_not_left_waiting(shop
     shop.store.open.set()
     assert await asyncio.wait_for(late, 5) == NOTHING
     await asyncio.gather(*reads)
+
+
+async def test_statements_that_nobody_answers_do_not_keep_others_from_being_read(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "STATEMENT_SECONDS", 0.3)
+    silent = await shop.occupy()
+    shop.store.open = asyncio.Event()  # for who comes from now on; the others wait for another one
+    shop.store.open.set()
+    state = await asyncio.wait_for(shop.live.read("u6", "s6"), 10)
+    assert items_of(state) == ["i6", "i46"]
+    assert not state.degraded
+    assert {state.degraded for state in await asyncio.gather(*silent)} == {("user_state",)}
