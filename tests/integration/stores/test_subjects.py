@@ -17,9 +17,10 @@ from app.feedback.state import MAX_HISTORY, Part, Whose
 from app.privacy.encryption import TextCipher
 from app.scenarios.scenario import MAX_PURCHASED_DAYS
 from app.stores.postgres.catalogue import PostgresCatalogue
+from app.stores.postgres.engine import driver_of
 from app.stores.postgres.events import PostgresEvents
 from app.stores.postgres.impressions import PostgresImpressions
-from app.stores.postgres.subjects import PostgresSubjects
+from app.stores.postgres.subjects import STATEMENTS, PostgresSubjects
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOTHING = Part([], {}, {}, {}, None)
@@ -137,3 +138,15 @@ async def test_whose_profile_cannot_be_read_holds_up_nobody_else(shop: Shop) -> 
 async def test_a_name_that_the_database_cannot_hold_is_refused(shop: Shop) -> None:
     with pytest.raises(Invalid):
         await PostgresSubjects(shop.engine).parts_of("user_id", ["u1", "a\0b"], NOON)
+
+
+async def test_the_statement_is_planned_once(shop: Shop) -> None:
+    """However few names there are: planning takes longer than looking up somebody who is new."""
+    for whose, statement in STATEMENTS.items():
+        async with driver_of(shop.engine) as driver:
+            for n in range(12):
+                await driver.fetch(statement, [f"{whose} {n}"], NOON, NOON, NOON)
+            (plans,) = await driver.fetch(
+                "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1", statement
+            )
+        assert (plans["generic_plans"], plans["custom_plans"]) == (7, 5), whose
