@@ -1,7 +1,7 @@
 -- Sends the requests of a file in turn, checks every reply, and says what came of it as one line of JSON.
 -- Arguments: the file (a line each: method, path, body, separated by tabs), the wanted status, requests a second (0: as many as
--- possible), a text whose lack is only counted ("" for none), then the texts that every body must hold. NEW-ID in a line becomes another
--- text in every request.
+-- possible), a text whose lack is only counted ("" for none), then the texts that every body must hold. NEW-ID in a path becomes
+-- another text in every request.
 local ffi = require("ffi")
 ffi.cdef [[
   typedef struct { long tv_sec; long tv_nsec; } duoscene_timespec;

@@ -3,7 +3,7 @@
 Cost model of a slate. Per request: one read of the state (one Redis round trip; constant; taking it apart, which is spared who comes again within a minute), HTTP, checks and the reply (grow with n).
 For a user or session that Redis does not hold, once an hour: a share of a statement to PostgreSQL (grows with what they did and were shown) and one write to Redis.
 Items N: masks of filters and the score columns of sources that score everybody grow with N, and so does the mask of who is visible, made anew
-whenever an item is published or expires; exact search grows with N up to 500,000 (in eight bits from 400,000 numbers on; 200,000 in float32 where a processor has no VNNI), FAISS' HNSW above with log N; item-item sources with the neighbours kept of the items in the history,
+whenever an item is published or expires; exact search grows with N up to 500,000 (in eight bits from 400,000 numbers on; 200,000 where a processor has no VNNI, there in float32 for more than four at once), FAISS' HNSW above with log N; item-item sources with the neighbours kept of the items in the history,
 not with N. Users: none for a request; memory in Redis only. History L (at most 100 events): the tower with L², item-item sources with L x neighbours. Scenarios: a
 row of a table each; none for a request. Model: resident arrays grow with N (see the row `memory`); users are no part of it.
 """

@@ -27,7 +27,7 @@ def products(left_ND: Int8Array, right_DW: Int8Array) -> Int32Array:
 
 @compiled(types.void(reads("i1", 2), reads("i2"), writes("i4")))
 def _product(left_ND: Int8Array, right_D: Int16Array, sums_N: Int32Array) -> None:
-    """By the instruction that multiplies numbers of 16 bits and adds up pairs, which every x86 processor has; torch knows of none but VNNI."""
+    """By the instruction that multiplies numbers of 16 bits and adds up pairs, which every x86 processor has; torch's product is slower than float32 without VNNI."""
     for n in range(len(left_ND)):
         left_D, total = left_ND[n], np.int32(0)
         for d in range(len(right_D)):

@@ -19,7 +19,7 @@ from app.retrieval.selection import EVERY, STRIDE, best_of_columns, best_of_line
 from app.types import BoolArray, Float32Array, Int64Array
 
 QUANTISED_ABOVE = 400_000 if INT8 else 1_000_000  # numbers in all vectors, where a scan in eight bits is fast
-FEW = 4  # users at once for whom a scan in eight bits is faster on every processor: it reads a quarter
+FEW = 4  # users at once for whom a scan in eight bits is faster without such instructions, too: it reads a quarter
 GRAPH_ABOVE = 500_000 if INT8 else 200_000  # what a scan costs grows with the vectors, what a walk costs hardly
 SCAN_BELOW = 0.05  # a mask that keeps less than this is answered by scanning what it keeps: exact, and cheaper
 SCAN_SCORES = 4_000_000  # made at once by a scan: 16 MB

@@ -1,4 +1,4 @@
-"""What live states are derived from, read for many users or sessions in one round trip: most who come are new, and they come together."""
+"""What live states are derived from, read for many users or sessions in one round trip."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """States that Redis does not hold, made from Postgres for all who wait in one statement, and kept in one round trip.
 
-Most shoppers are new, so on most shops' pages the first slate of a visit comes this way. A subject that comes alone is read at once; those
-that come while MAX_READS are on their way are the next, together. Bound to one event loop.
+The first slate of every visit comes this way. A subject that comes alone is read at once; those that come while MAX_READS are on their way
+are the next, together. Bound to one event loop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Events and impressions: idempotent groups, stubs, retraction, history."""
+"""Events and impressions: idempotent groups, stubs, retraction."""
 
 from __future__ import annotations
 
