@@ -17,7 +17,7 @@ from app.catalogue.ports import CatalogueStore
 from app.encoding.encoder import Encoder
 from app.errors import BadArtifact, DuosceneError, Unavailable
 from app.patience import within
-from app.pauses import no_pause, resting
+from app.pauses import Pause, beside, no_pause, resting
 from app.release.version import ArtifactStore, VersionStore
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.registry import ScenarioRegistry
@@ -133,8 +133,11 @@ class Follower:
 
     async def load(self, version: str) -> ServingState:
         """A version as it was published, in a thread; `bring_up_to_date` makes it today's. Raises BadArtifact, Unavailable."""
-        known = dict(self._live.state.vectors)
-        return await asyncio.to_thread(self._load, version, self._scenarios.all(), known)
+        known, scenarios = dict(self._live.state.vectors), self._scenarios.all()
+        # A process that starts keeps nobody waiting but for this.
+        if not self._has_met_model:
+            return await asyncio.to_thread(self._load, version, scenarios, known, lambda: no_pause)
+        return await beside(self._load, version, scenarios, known, resting)
 
     async def bring_up_to_date(self, state: ServingState) -> None:
         """A version beside the live one: the catalogue's changes, the scenarios, vectors that are known, and a batch of the others.
@@ -197,9 +200,10 @@ class Follower:
         self._texts_wait.set()
         logger.info("model live", version=version.version, seconds=round(monotonic() - begin, 2))
 
-    def _load(self, version: str, scenarios: Sequence[Scenario], known: KnownVectors) -> ServingState:
-        # A process that starts keeps nobody waiting but for this.
-        pause = resting() if self._has_met_model else no_pause
+    def _load(
+        self, version: str, scenarios: Sequence[Scenario], known: KnownVectors, make_pause: Callable[[], Pause]
+    ) -> ServingState:
+        pause = make_pause()
         snapshot = Snapshot.load(self._artifacts.fetch(version), pause)
         if snapshot.version != version:
             raise BadArtifact(f"model {version}: its files are those of version {snapshot.version}")

@@ -1,8 +1,12 @@
+import os
+import sys
+import threading
+
 import pytest
 
 from app.catalogue.item import Item
 from app.catalogue.records import frame_of
-from app.pauses import REST, resting
+from app.pauses import NICER, REST, beside, resting
 from app.retrieval.columns import ROWS_AT_ONCE, Columns
 
 
@@ -29,3 +33,24 @@ def test_a_large_catalogue_is_read_in_pieces() -> None:
     for name, column in whole.attributes.items():
         assert column.values.equals(paused.attributes[name].values)
         assert (column.rows_A == paused.attributes[name].rows_A).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+async def test_work_beside_requests_stands_back_and_nobody_else() -> None:
+    def priority() -> tuple[int, int]:
+        thread = threading.get_native_id()
+        return thread, os.getpriority(os.PRIO_PROCESS, thread)
+
+    before = priority()
+    (first, stood_back), (second, also) = await beside(priority), await beside(priority)
+    assert stood_back == also == before[1] + NICER
+    assert priority() == before
+    assert len({first, second, before[0]}) > 1, "a thread of its own"
+
+
+async def test_what_goes_wrong_beside_requests_is_told() -> None:
+    def fail(what: str) -> None:
+        raise ValueError(what)
+
+    with pytest.raises(ValueError, match="the model"):
+        await beside(fail, "the model")
