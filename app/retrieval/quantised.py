@@ -23,9 +23,10 @@ AT_ONCE = 256  # items compared before their answers are looked at
 SURE = 5.0  # standard deviations of what rounding does to a score
 SPREAD = 12**-0.5  # standard deviation of what rounding does to a number
 LEAST_SCALE = np.float32(1e-30)
+BINS = 256  # between the least and the highest score, to tell how high the highest reach
 
-# rows_BE, filled from the front, and how many num_B there are, also those beyond E
-Rows = tuple[Int64Array, Int64Array]
+# rows_BE, filled from the front, their sums_BE and steps_BE, and how many num_B there are, also those beyond E
+Rows = tuple[Int64Array, Float32Array, Float32Array, Int64Array]
 
 
 class QuantisedVectors:
@@ -64,13 +65,15 @@ class QuantisedVectors:
         _quantise(users_BD, self._longest, codes_DW, scale_B, hidden_W)
         least_W = np.full(W, np.inf, np.float32)
         self._guess(codes_DW, allowed_N, K, least_W[:B])
-        found: Rows = np.empty((B, min(4 * K + 40 * STRIDE, N)), np.int64), np.zeros(B, np.int64)
+        shape = (B, min(4 * K + 40 * STRIDE, N))
+        sums_steps = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        found: Rows = np.empty(shape, np.int64), *sums_steps, np.zeros(B, np.int64)
         for start in range(0, N, BLOCK):
             at = slice(start, start + BLOCK)
             sums_NW = products(self._codes_ND[at], codes_DW)
             _collect(sums_NW, start, self._steps_N[at], allowed_N[at], least_W, hidden_W, found)
         sure_B = np.zeros(B, np.bool_)
-        _measure(users_BD, self._vectors_ND, least_W[:B] * scale_B, found, rows_BK, scores_BK, sure_B)
+        _measure(users_BD, scale_B, self._vectors_ND, least_W, hidden_W, found, rows_BK, scores_BK, sure_B)
         return np.flatnonzero(~sure_B)
 
     def _guess(self, codes_DW: Int8Array, allowed_N: BoolArray, K: int, least_B: Float32Array) -> None:
@@ -134,7 +137,7 @@ def _find_least(
             least_B[b] = score_of(keys_G[:place].max())
 
 
-_ROWS = several(writes("i8", 2), writes("i8"))
+_ROWS = several(writes("i8", 2), writes("f4", 2), writes("f4", 2), writes("i8"))
 
 
 @compiled(types.int64(types.int64))
@@ -169,7 +172,7 @@ def _collect(
 
     All is compared without a branch; then eight answers are looked at as one number, which is 0 as a rule.
     """
-    rows_BE, num_B = found
+    rows_BE, sums_BE, steps_BE, num_B = found
     E, (N, W) = rows_BE.shape[1], sums_NW.shape
     hits_RW = np.zeros((AT_ONCE, W), np.uint8)
     words = hits_RW.ravel().view(np.int64)
@@ -185,8 +188,9 @@ def _collect(
                 word ^= lowest
                 n, b = first + hit // W, hit % W
                 if len(allowed_N) == 0 or allowed_N[n]:
-                    if num_B[b] < E:
-                        rows_BE[b, num_B[b]] = start + n
+                    e = num_B[b]
+                    if e < E:
+                        rows_BE[b, e], sums_BE[b, e], steps_BE[b, e] = start + n, sums_NW[n, b], steps_N[n]
                     num_B[b] += 1
 
 
@@ -198,26 +202,59 @@ def _dot(a_D: Float32Array, b_D: Float32Array) -> float:
     return total  # type: ignore[return-value]
 
 
+@compiled(types.float32(reads("f4"), types.intp, types.float32))
+def _reached(low_E: Float32Array, num: int, least: float) -> float:
+    """What num of these scores reach for sure, which are at least low_E: the edge of a bin of their histogram from `least` up; that, where
+    no edge is."""
+    highest = np.float32(least)
+    for low in low_E:
+        highest = low if low > highest else highest
+    per_bin = np.float32(BINS - 1) / max(highest - np.float32(least), LEAST_SCALE)
+    count_B = np.zeros(BINS, np.int32)
+    for low in low_E:
+        if low >= least:
+            count_B[int((low - least) * per_bin)] += 1
+    reach = 0
+    for bin_ in range(BINS - 1, 0, -1):
+        reach += count_B[bin_]
+        if reach >= num:
+            return least + np.float32(bin_) / per_bin  # type: ignore[return-value]
+    return least
+
+
 @compiled(
-    types.void(reads("f4", 2), reads("f4", 2), reads("f4"), _ROWS, writes("i8", 2), writes("f4", 2), writes("b1"))
-)
+    types.void(
+        reads("f4", 2), reads("f4"), reads("f4", 2), reads("f4"), reads("f4"), _ROWS, writes("i8", 2), writes("f4", 2),
+        writes("b1"),
+    )
+)  # fmt: skip
 def _measure(
-    users_BD: Float32Array, vectors_ND: Float32Array, least_B: Float32Array, found: Rows, rows_BK: Int64Array,
-    scores_BK: Float32Array, sure_B: BoolArray,
+    users_BD: Float32Array, scale_B: Float32Array, vectors_ND: Float32Array, least_W: Float32Array, hidden_W: Float32Array,
+    found: Rows, rows_BK: Int64Array, scores_BK: Float32Array, sure_B: BoolArray,
 ) -> None:  # fmt: skip
-    """The best of the rows found, which become keys, to the front. Sure where all K reach the least score, which no other row does."""
-    keys_BE, num_B = found
+    """The best of the rows found, of which those are measured that may reach what K do. Sure where all K reach the least score, which no
+    other row does."""
+    keys_BE, sums_BE, steps_BE, num_B = found
     K = rows_BK.shape[1]
     for b in range(len(users_BD)):
-        if not K <= num_B[b] <= keys_BE.shape[1]:
+        num = num_B[b]
+        if not K <= num <= keys_BE.shape[1]:
             continue
+        steps_E = steps_BE[b, :num]
+        least = _reached((sums_BE[b, :num] - hidden_W[b]) / steps_E, K, least_W[b])
+        high_E = (sums_BE[b, :num] + hidden_W[b]) / steps_E
+        left = 0
+        for e in range(num):
+            keys_BE[b, left] = keys_BE[b, e]
+            left += high_E[e] >= least
         length = 0
-        for e in range(num_B[b]):
+        for e in range(left):
             row = keys_BE[b, e]
             key = key_of(_dot(users_BD[b], vectors_ND[row]), row)
             if key != NO_KEY:
                 keys_BE[b, length] = key
                 length += 1
         sure_B[b] = (
-            settle_into(keys_BE[b], length, K, rows_BK[b], scores_BK[b]) == K and scores_BK[b, K - 1] >= least_B[b]
+            settle_into(keys_BE[b], length, K, rows_BK[b], scores_BK[b]) == K
+            and scores_BK[b, K - 1] >= least * scale_B[b]
         )
