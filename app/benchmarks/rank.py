@@ -19,7 +19,7 @@ import torch
 
 from app.catalogue.sample_shop import generate_sample_shop
 from app.encoding.encoder import Encoder
-from app.features.ranking import FEATURES, features_of
+from app.features.ranking import FEATURES
 from app.feedback.state import MAX_HISTORY, HistoryEntry, UserState
 from app.learning.assembly import assemble
 from app.learning.dataset import interactions
@@ -32,6 +32,7 @@ from app.model.ranker import RankerConfig, RankerNet
 from app.model.runner import TowerRunner
 from app.model.towers import Towers
 from app.retrieval.candidates import Candidates
+from app.retrieval.ranker import Unordered
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.defaults import READY_MADE
 from app.serving.live import LiveSnapshot, ServingState
@@ -73,10 +74,10 @@ def bench_rank(runs: int, progress: Progress) -> dict[str, Json]:
     """Medians and 95th percentiles over at least `runs` rankings; threads are limited to one by the caller."""
     live, cases = prepare(progress)
     parts: dict[str, Callable[[Case], object]] = {
-        "ranking, all of it": lambda case: rank(case.asked, live, case.found),
+        "ranking, all of it": lambda case: rank([case.asked], live, [case.found]),
         "of it features": lambda case: _features(live, case),
         "of it heads and objective": _heads(live, cases),
-        "fusion order instead": lambda case: rank(case.asked, live, _without_shopper(case.found)),
+        "fusion order instead": lambda case: rank([case.asked], live, [_without_shopper(case.found)]),
     }
     figures: dict[str, Json] = {}
     for done, (name, work) in enumerate(parts.items(), start=1):
@@ -154,10 +155,7 @@ def timed(work: Callable[[Case], object], cases: Sequence[Case], runs: int) -> l
 
 def _features(live: LiveSnapshot, case: Case) -> Float32Array:
     assert live.model
-    assert case.found.shopper
-    return features_of(
-        case.found, case.found.shopper, live.model.snapshot.item_view(live.model.space), live.model.table.row(SCENARIO)
-    )
+    return live.model.snapshot.features([Unordered(case.found, SCENARIO)], live.model.space, live.model.table)
 
 
 def _heads(live: LiveSnapshot, cases: Sequence[Case]) -> Callable[[Case], object]:

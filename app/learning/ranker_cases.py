@@ -22,6 +22,7 @@ from app.learning.next_events import Cases, without_history
 from app.learning.showings import ACT_SECONDS, ACTS, Showings
 from app.learning.splits import Repeats, Split
 from app.retrieval.candidates import NUM_RANKED
+from app.retrieval.ranker import Unordered
 from app.scenarios.scenario import Scenario
 from app.types import BoolArray, Float32Array, Int32Array, Int64Array, Progress
 
@@ -168,7 +169,7 @@ def make_cases(
         num, scenario = len(candidates.rows_C), log.scenarios[outcome.ask.scenario]
         if not num:
             continue
-        features_FC = ranker.snapshot.features(candidates, ranker.space, ranker.table, scenario)
+        features_FC = ranker.snapshot.features([Unordered(candidates, scenario)], ranker.space, ranker.table)
         cases.features_UCF[u, :num] = np.clip(features_FC.T, -6e4, 6e4)
         items_C = ranker.back_R[candidates.rows_C]
         cases.known_UC[u, :num], cases.fused_UC[u, :num] = True, candidates.scores_C

@@ -1,4 +1,4 @@
-"""The ranker's forward pass: two small products for a request and compiled passes between them, a sixth of what torch takes for so
+"""The ranker's forward pass: two small products for a batch and compiled passes between them, a sixth of what torch takes for so
 few rows.
 
 The gates depend on the scenario alone, so they are folded into the weights once a scenario. Shapes: F features, C candidates, H heads,

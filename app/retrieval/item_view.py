@@ -16,7 +16,7 @@ from app.retrieval.space import ItemSpace
 from app.types import Float32Array, Int64Array
 
 LEAST_SHARE = np.float32(1e-7)
-NO_SHARES = np.empty(0, np.float32)
+NO_SHARES = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +57,11 @@ class ItemView(Items):
     def published(self, rows_C: Int64Array) -> NDArray[np.float64]:
         return self.space.published_R.take(rows_C)
 
-    def popularity(self, rows_C: Int64Array, scenario: int) -> Float32Array:
+    def popularity(self, rows_C: Int64Array, scenario_C: Int64Array) -> Float32Array:
         out_3C = np.full((3, len(rows_C)), np.nan, np.float32)
-        here_N, shop_N = self._shares(scenario)
-        _fill_popularity(out_3C, self.space.trained_rows(rows_C), self.counts_N, here_N, shop_N)
+        shares_SN = NO_SHARES if self.popularity_SN is None else self.popularity_SN
+        _fill_popularity(out_3C, self.space.trained_rows(rows_C), scenario_C, self.counts_N, shares_SN)
         return np.log(out_3C, out=out_3C)
-
-    def _shares(self, scenario: int) -> tuple[Float32Array, Float32Array]:
-        """In the scenario and in the shop [N] each; empty where nobody keeps them."""
-        if self.popularity_SN is None:
-            return NO_SHARES, NO_SHARES
-        row = scenario if scenario < len(self.popularity_SN) else 0
-        return self.popularity_SN[row], self.popularity_SN[0]
 
     def intervals(self, rows_C: Int64Array) -> Float32Array:
         out_C = np.full(len(rows_C), np.nan, np.float32)
@@ -77,16 +70,19 @@ class ItemView(Items):
         return out_C
 
 
-@compiled(types.void(writes("f4", 2), reads("i8"), reads("i8"), reads("f4"), reads("f4")))
+@compiled(types.void(writes("f4", 2), reads("i8"), reads("i8"), reads("i8"), reads("f4", 2)))
 def _fill_popularity(
-    out_3C: Float32Array, trained_C: Int64Array, counts_N: Int64Array, here_N: Float32Array, shop_N: Float32Array
+    out_3C: Float32Array, trained_C: Int64Array, scenario_C: Int64Array, counts_N: Int64Array, shares_SN: Float32Array
 ) -> None:
-    """Of each item that training saw an event of: both shares, if they are known, and one more than the events."""
+    """Of each item that training saw an event of: both shares, if they are known, and one more than the events. A scenario that training
+    did not know is the shop."""
     for c in range(len(trained_C)):
         row = trained_C[c]
         if row >= 0 and counts_N[row] > 0:
-            if len(shop_N):
-                out_3C[0, c], out_3C[1, c] = max(here_N[row], LEAST_SHARE), max(shop_N[row], LEAST_SHARE)
+            if len(shares_SN):
+                here = scenario_C[c] if scenario_C[c] < len(shares_SN) else 0
+                out_3C[0, c] = max(shares_SN[here, row], LEAST_SHARE)
+                out_3C[1, c] = max(shares_SN[0, row], LEAST_SHARE)
             out_3C[2, c] = np.float32(counts_N[row]) + np.float32(1.0)
 
 

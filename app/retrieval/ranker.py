@@ -16,12 +16,13 @@ from numba import types
 
 from app.compiled import compiled, reads, writes
 from app.features.moment import NO_MOMENT, Moment
-from app.features.ranking import FEATURES
+from app.features.ranking import FEATURES, Shopper
 from app.model.ranker_runner import HEADS, RankerRunner
+from app.retrieval.candidates import Candidates
 from app.retrieval.sources.moment import EDITORIAL, QUERY
 from app.retrieval.sources.source import Fitted
 from app.scenarios.scenario import Objective, Weight
-from app.types import Float32Array
+from app.types import Float32Array, Int64Array
 
 Method = Literal["ranker", "fusion", "rank fusion"]
 WHOLE_SHOP, COLD = "", "without history"  # keys of `choices` beside the scenarios
@@ -29,6 +30,33 @@ CERTAIN = np.float32(16.1181)  # logit of a chance of 1 - 1e-7
 LARGEST = np.finfo(np.float32).max
 UNMOVED = (1.0, 0.0)
 MAX_LOGIT = np.float32(60.0)  # beyond it a chance is 0 or 1 to every digit there is
+
+
+class Unordered(NamedTuple):
+    """Candidates whose order is asked for. found: from `Snapshot.recommend(…, for_ranking=True)`, else the fusion stands. at_K: places to
+    score, the others are left out. price_C: as of now, of the candidates scored; none given: as of the item space. by: what is to make the
+    scores; none given: what validation chose."""
+
+    found: Candidates
+    scenario: str
+    objective: Objective | None = None
+    at_K: Int64Array | None = None
+    price_C: Float32Array | None = None
+    by: Method | None = None
+
+    @property
+    def shopper(self) -> Shopper:
+        """Who asked."""
+        assert self.found.shopper, "not found for ranking"
+        return self.found.shopper
+
+    @property
+    def rows_C(self) -> Int64Array:
+        return self.found.rows_C if self.at_K is None else self.found.rows_C[self.at_K]
+
+    @property
+    def fused_C(self) -> Float32Array:
+        return self.found.scores_C if self.at_K is None else self.found.scores_C[self.at_K]
 
 
 class Order(NamedTuple):

@@ -6,9 +6,11 @@ Shapes: N trained items, M delta items, R = N + M, S scenarios, B users, T text,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from app.catalogue.item import Item
 from app.errors import BadArtifact
 from app.features.items import ItemVocabulary
-from app.features.ranking import ItemFacts, Shopper, features_of
+from app.features.ranking import Case, ItemFacts, Shopper, features_of
 from app.features.users import UserBatch
 from app.model.runner import TowerRunner
 from app.pauses import Pause, no_pause
@@ -30,7 +32,7 @@ from app.retrieval.index import VectorIndex
 from app.retrieval.item_view import ItemView
 from app.retrieval.manifest import Manifest
 from app.retrieval.proposals import Proposals, excluded_of
-from app.retrieval.ranker import Method, Order, SlateRanker, weights_are_learned
+from app.retrieval.ranker import Method, Order, SlateRanker, Unordered, weights_are_learned
 from app.retrieval.scenario_table import ScenarioTable
 from app.retrieval.sources import (
     FITTED,
@@ -47,10 +49,11 @@ from app.retrieval.sources import (
 )
 from app.retrieval.space import ItemSpace
 from app.retrieval.transfer import Transfer
-from app.scenarios.scenario import Objective, Scenario, Weight
+from app.scenarios.scenario import Scenario, Weight
 from app.types import BoolArray, Float32Array, Int64Array
 
 CANDIDATES_PER_SOURCE = 200
+RANKED_TOGETHER = 16  # lists at once: more take longer for each, because they leave the processor's cache
 RANKER = "ranker"  # prefix of its files
 GRAPH = ".faiss"  # suffix of saved search graphs
 
@@ -199,43 +202,48 @@ class Snapshot:
             return found
         return [replace(one, shopper=Shopper(users, b, towers_2BD[:, b])) for b, one in enumerate(found)]
 
-    def ordered(
-        self,
-        found: Candidates,
-        space: ItemSpace,
-        table: ScenarioTable,
-        scenario: str,
-        objective: Objective | None = None,
-        *,
-        at_K: Int64Array | None = None,
-        price_C: Float32Array | None = None,
-        by: Method | None = None,
-    ) -> Order:
-        """The candidates' scores by what validation chose for this scenario, the ranker or the fusion as it stands; or `by` what is given.
+    def ordered(self, unordered: Sequence[Unordered], space: ItemSpace, table: ScenarioTable) -> list[Order]:
+        """The scores of each by what validation chose for its scenario, the ranker or the fusion as it stands. Those of one scenario and
+        objective go through the ranker together: most of what it takes for one slate is being asked at all."""
+        orders: dict[int, Order] = {}
+        together = defaultdict[Hashable, list[int]](list)
+        for place, one in enumerate(unordered):
+            method = self._method(one)
+            if method == "ranker" and len(one.found.rows_C):
+                together[one.scenario, one.objective].append(place)
+            else:
+                told = method if one.objective is None else f"{method}; the objective does not act"
+                orders[place] = Order(one.fused_C, told)
+        for places in chain.from_iterable(map(_pieces, together.values())):
+            group = [unordered[place] for place in places]
+            scores_X, start = self._ranked(group, space, table), 0
+            for place, one in zip(places, group, strict=True):
+                end = start + len(one.fused_C)
+                orders[place], start = Order(scores_X[start:end], "ranker"), end
+        return [orders[place] for place in range(len(unordered))]
 
-        found: from `recommend(…, for_ranking=True)`, else the fusion stands. at_K: places to score, the others are left out. price_C: as
-        of now, of the candidates scored; none given: as of the space.
-        """
-        places = slice(None) if at_K is None else at_K
-        fused_C, shopper = found.scores_C[places], found.shopper
-        method: Method = "fusion"
-        if shopper is not None:
-            method = by or self.ranker.method(scenario, objective, shopper.is_cold, shopper.moment)
-        if method != "ranker" or not len(found.rows_C):
-            return Order(fused_C, f"{method}; the objective does not act" if objective is not None else method)
-        features_FC = self.features(found, space, table, scenario, at_K)
-        if price_C is None and objective is not None and objective.value > 0:
+    def _method(self, one: Unordered) -> Method:
+        shopper = one.found.shopper
+        if shopper is None:
+            return "fusion"
+        return one.by or self.ranker.method(one.scenario, one.objective, shopper.is_cold, shopper.moment)
+
+    def _ranked(self, group: Sequence[Unordered], space: ItemSpace, table: ScenarioTable) -> Float32Array:
+        """By the ranker, float32 [X]. group: of one scenario and objective."""
+        scenario, objective = group[0].scenario, group[0].objective
+        features_FX = self.features(group, space, table)
+        price_X = None
+        if objective is not None and objective.value > 0:
             assert space.facts
-            price_C = space.facts.price_R[found.rows_C[places]]
+            price_R = space.facts.price_R
+            price_X = np.concatenate([price_R[one.rows_C] if one.price_C is None else one.price_C for one in group])
         scenario_G = table.text_ST[table.row(scenario)]
-        return Order(self.ranker.scores(features_FC, scenario, scenario_G, objective, price_C), method)
+        return self.ranker.scores(features_FX, scenario, scenario_G, objective, price_X)
 
-    def features(
-        self, found: Candidates, space: ItemSpace, table: ScenarioTable, scenario: str, at_K: Int64Array | None = None
-    ) -> Float32Array:
-        """float32 [F, C]: what the ranker reads of the candidates (of those at these places). found: with its shopper."""
-        assert found.shopper
-        return features_of(found, found.shopper, self.item_view(space), table.row(scenario), at_K)
+    def features(self, unordered: Sequence[Unordered], space: ItemSpace, table: ScenarioTable) -> Float32Array:
+        """float32 [F, X]: what the ranker reads of the candidates of all, one list behind the other. Each found for ranking."""
+        cases = [Case(one.found, one.shopper, table.row(one.scenario), one.at_K) for one in unordered]
+        return features_of(cases, self.item_view(space))
 
     def item_view(self, space: ItemSpace) -> ItemView:
         """Made once for a space, as long as no other one is asked about."""
@@ -374,6 +382,10 @@ class Snapshot:
             return snapshot
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, pl.exceptions.PolarsError) as error:
             raise BadArtifact(f"model {directory.name} cannot be read: {error}") from error
+
+
+def _pieces(places: list[int]) -> Iterator[list[int]]:
+    return (places[start : start + RANKED_TOGETHER] for start in range(0, len(places), RANKED_TOGETHER))
 
 
 def _arrays_of(source: str, stems: Iterable[str]) -> list[str]:

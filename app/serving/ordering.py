@@ -98,7 +98,7 @@ def _rank(draft: Draft, listed_R: BoolArray) -> None:
     draft.weights = weights_of(asked, live, live.model, asked.scenario)
     found = retrieve(asked, live, draft.admission.allowed_R, asked.scenario, draft.weights, num)
     draft.found = found
-    draft.ranking = rank(asked, live, found)
+    (draft.ranking,) = rank([asked], live, [found])
     draft.pool = make_pool(draft.ranking)
     for rule in (prefer_fresh, lower_disliked, boost):
         rule(draft)

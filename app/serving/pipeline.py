@@ -12,7 +12,7 @@ from typing import TypeVarTuple
 
 from app.errors import Invalid
 from app.feedback.state import Exposure
-from app.retrieval.candidates import NUM_RANKED
+from app.retrieval.candidates import NUM_RANKED, Candidates
 from app.serving.composition.boosts import boost
 from app.serving.composition.dislikes import lower_disliked
 from app.serving.composition.exploration import explore
@@ -52,12 +52,11 @@ def draft_slates(asked: Sequence[Asked], live: LiveSnapshot) -> list[Draft | Inv
     _time(admitted, "rules", begin)
     if live.model is not None:
         begin = perf_counter()
-        _find_candidates(admitted, live, live.model)
+        found = _find_candidates(admitted, live, live.model)
         _time(admitted, "candidates", begin)
-    for (
-        draft
-    ) in admitted:  # step by step, not draft by draft: what a step reads and runs stays in the processor's cache
-        _rank(draft)
+        begin = perf_counter()
+        _rank(admitted, live, found)
+        _time(admitted, "ranking", begin)
     return [draft if isinstance(draft, Invalid) else _or_invalid(_composed, draft) for draft in drafts]
 
 
@@ -69,19 +68,19 @@ def _admitted(asked: Asked, live: LiveSnapshot, gate: Gate) -> Draft:
     return draft
 
 
-def _find_candidates(drafts: Sequence[Draft], live: LiveSnapshot, model: LiveModel) -> None:
+def _find_candidates(drafts: Sequence[Draft], live: LiveSnapshot, model: LiveModel) -> list[Candidates]:
     for draft in drafts:
         draft.weights = weights_of(draft.asked, live, model, draft.asked.scenario)
     calls = [Call(draft.asked, draft.admission, draft.weights, num_ranked(draft.asked.n)) for draft in drafts]
-    for draft, found in zip(drafts, retrieve_all(calls, live), strict=True):
-        draft.found = found
+    found = retrieve_all(calls, live)
+    for draft, candidates in zip(drafts, found, strict=True):
+        draft.found = candidates
+    return found
 
 
-def _rank(draft: Draft) -> None:
-    if draft.found is not None:
-        begin = perf_counter()
-        draft.ranking = rank(draft.asked, draft.live, draft.found)
-        draft.timings_ms["ranking"] = _since(begin)
+def _rank(drafts: Sequence[Draft], live: LiveSnapshot, found: Sequence[Candidates]) -> None:
+    for draft, ranking in zip(drafts, rank([draft.asked for draft in drafts], live, found), strict=True):
+        draft.ranking = ranking
 
 
 def _composed(draft: Draft) -> Draft:

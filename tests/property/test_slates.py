@@ -131,10 +131,10 @@ def test_a_slate_keeps_what_it_promises(live, monkeypatch, changes, scenario, re
     live = replace(live, catalogue=live.catalogue.apply(changes))
 
     def rank_badly(asked, live, found):
-        ranking = rank(asked, live, found)
+        (ranking,) = rank(asked, live, found)
         scores_C = ranking.scores_C.copy()
         scores_C[: len(broken)] = broken[: len(scores_C)]
-        return replace(ranking, scores_C=scores_C)
+        return [replace(ranking, scores_C=scores_C)]
 
     monkeypatch.setattr(pipeline, "rank", rank_badly)
     draft = draft_of(live, scenario, request, state)

@@ -1,7 +1,8 @@
-"""The features that need a loop over candidates, compiled. Each function fills the rows of one group, in the order of `names.FEATURES`.
+"""The features that need a loop over candidates, compiled. Each function fills the rows of one group, in the order of `names.FEATURES`,
+for the candidates of several cases, which stand one case behind the other: those of case b begin at start_B1[b].
 
-A number that is not there is NaN. Shapes: C candidates, K of them whose features are asked for, R rows of the item space, L history,
-S items shown of late, T slots of a hash table.
+A number that is not there is NaN. Shapes: B cases, C candidates of one, K of them whose features are asked for, X those of all cases, R
+rows of the item space, L history, H newest of it, P text dim, W vectors that a candidate is held against, S items shown of late, T slots of a hash table.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from app.compiled import compiled, reads, writes
+from app.compiled import compiled, reads, several, writes
 from app.types import Float32Array, Int32Array, Int64Array
 
 Float64Array = NDArray[np.float64]
@@ -59,32 +60,55 @@ def _fill_source(
 
 
 @compiled(
-    types.void(writes("f4", 2), reads("i8"), reads("i4", 2), reads("f4", 2), reads("f4"), reads("i8"), reads("f4"))
+    types.void(
+        writes("f4", 2), types.intp, reads("i8"), reads("i4", 2), reads("f4", 2), reads("f4"), reads("i8"), reads("f4")
+    )
 )
 def fill_sources(
-    out_XK: Float32Array, row_Q: Int64Array, rank_QC: Int32Array, score_QC: Float32Array, fused_C: Float32Array,
+    out_GX: Float32Array, start: int, row_Q: Int64Array, rank_QC: Int32Array, score_QC: Float32Array, fused_C: Float32Array,
     place_K: Int64Array, by_rank: Float32Array,
 ) -> None:  # fmt: skip
-    """Rank of each source, score of each, fused, fused and at least LEAST_FUSED, and how many sources; out_XK: zero. row_Q: of the sources
-    among those, -1 for one that has none. by_rank: `BY_RANK`."""
-    num = (len(out_XK) - 3) // 2
+    """Of the one case that begins at `start`: rank of each source, score of each, fused, fused and at least LEAST_FUSED, and how many
+    sources; out_GX: zero. row_Q: of the sources among those, -1 for one that has none. by_rank: `BY_RANK`."""
+    num, K = (len(out_GX) - 3) // 2, len(place_K)
+    sources_K = out_GX[2 * num + 2, start : start + K]
     for q in range(len(row_Q)):
         if row_Q[q] >= 0:
-            by_rank_K, by_score_K = out_XK[row_Q[q]], out_XK[num + row_Q[q]]
-            _fill_source(by_rank_K, by_score_K, out_XK[2 * num + 2], rank_QC[q], score_QC[q], place_K, by_rank)
-    for k in range(len(place_K)):
-        out_XK[2 * num, k] = fused_C[place_K[k]]
-        out_XK[2 * num + 1, k] = max(fused_C[place_K[k]], np.float32(LEAST_FUSED))
+            by_rank_K, by_score_K = out_GX[row_Q[q], start : start + K], out_GX[num + row_Q[q], start : start + K]
+            _fill_source(by_rank_K, by_score_K, sources_K, rank_QC[q], score_QC[q], place_K, by_rank)
+    for k in range(K):
+        out_GX[2 * num, start + k] = fused_C[place_K[k]]
+        out_GX[2 * num + 1, start + k] = max(fused_C[place_K[k]], np.float32(LEAST_FUSED))
 
 
-@compiled(types.void(writes("f4", 2), reads("f4", 2), types.intp))
-def fill_recent(out_2K: Float32Array, alike_KX: Float32Array, num: int) -> None:
-    """Likeness to the last, and the greatest, of the first num."""
-    for k in range(len(alike_KX)):
-        best = alike_KX[k, 0] if num > 0 else np.float32(np.nan)
-        for x in range(1, num):
-            best = max(best, alike_KX[k, x])
-        out_2K[0, k], out_2K[1, k] = alike_KX[k, num - 1] if num > 0 else best, best
+@compiled(types.void(writes("f4", 3), reads("f4", 2), reads("i8")))
+def add_means(asked_BPW: Float32Array, weight_BH: Float32Array, num_B: Int64Array) -> None:
+    """Behind the H newest the mean of those there are, by weight."""
+    H = weight_BH.shape[1]
+    for b in range(len(num_B)):
+        if num_B[b] == 0:
+            continue
+        total = np.float32(0.0)
+        for h in range(num_B[b]):
+            total += weight_BH[b, h]
+        total = max(total, np.float32(LEAST_WEIGHT))
+        for p in range(asked_BPW.shape[1]):
+            summed = np.float32(0.0)
+            for h in range(num_B[b]):
+                summed += weight_BH[b, h] * asked_BPW[b, p, h]
+            asked_BPW[b, p, H] = summed / total
+
+
+@compiled(types.void(writes("f4", 2), reads("f4", 2), reads("i8"), reads("i8")))
+def fill_recent(out_2X: Float32Array, alike_XW: Float32Array, start_B1: Int64Array, num_B: Int64Array) -> None:
+    """Likeness to the last, and the greatest, of the first num_B columns."""
+    for b in range(len(num_B)):
+        num = num_B[b]
+        for x in range(start_B1[b], start_B1[b + 1]):
+            best = alike_XW[x, 0] if num > 0 else np.float32(np.nan)
+            for h in range(1, num):
+                best = max(best, alike_XW[x, h])
+            out_2X[0, x], out_2X[1, x] = alike_XW[x, num - 1] if num > 0 else best, best
 
 
 @compiled(types.void(writes("f4"), reads("i8"), reads("i4"), reads("i4"), reads("f4")))
@@ -114,10 +138,11 @@ def _fill_same(same_K: Float32Array, rows_K: Int64Array, codes_R: Int32Array, la
             same_K[k] = codes_R[rows_K[k]] == codes_R[last]
 
 
-@compiled(types.void(writes("f4", 2), reads("i8"), reads("f4"), reads("i4"), reads("f4")))
+@compiled(types.void(*(writes("f4"),) * 3, reads("i8"), reads("f4"), reads("i4"), reads("f4")))
 def _fill_prices(
-    out_3K: Float32Array, rows_K: Int64Array, log_price_R: Float32Array, rows_L: Int32Array, weight_L: Float32Array
-) -> None:
+    price_K: Float32Array, above_K: Float32Array, from_K: Float32Array, rows_K: Int64Array, log_price_R: Float32Array,
+    rows_L: Int32Array, weight_L: Float32Array,
+) -> None:  # fmt: skip
     """price, above habit, from habit."""
     total, habit, spread = 0.0, np.nan, np.nan
     summed, squared = 0.0, 0.0
@@ -135,37 +160,44 @@ def _fill_prices(
         spread = max(math.sqrt(squared / total), LEAST_SPREAD)
     for k in range(len(rows_K)):
         price = np.float64(log_price_R[rows_K[k]])
-        out_3K[0, k], out_3K[1, k] = price, (price - habit) / spread
-        out_3K[2, k] = abs(out_3K[1, k])
+        price_K[k], above_K[k] = price, (price - habit) / spread
+        from_K[k] = abs(above_K[k])
+
+
+_PASTS = several(reads("i4", 2), reads("f4", 2), reads("i8"))
 
 
 @compiled(
-    types.void(
-        writes("f4", 2), reads("i8"), reads("f4"), reads("i4"), reads("i4"), reads("i4"), reads("i4"), reads("f4")
-    )
+    types.void(writes("f4", 2), reads("i8"), reads("i8"), reads("f4"), reads("i4"), reads("i4"), reads("i4"), _PASTS)
 )
 def fill_tastes(
-    out_8K: Float32Array, rows_K: Int64Array, log_price_R: Float32Array, category_R: Int32Array, department_R: Int32Array,
-    brand_R: Int32Array, rows_L: Int32Array, weight_L: Float32Array,
+    out_8X: Float32Array, rows_X: Int64Array, start_B1: Int64Array, log_price_R: Float32Array, category_R: Int32Array,
+    department_R: Int32Array, brand_R: Int32Array, pasts: tuple[Int32Array, Float32Array, Int64Array],
 ) -> None:  # fmt: skip
     """Price against the shopper's habit, their shares of category, department and brand, and whether category and brand are those of the
-    last; out_8K: zero."""
-    _fill_prices(out_8K[:3], rows_K, log_price_R, rows_L, weight_L)
-    _fill_share(out_8K[3], rows_K, category_R, rows_L, weight_L)
-    _fill_share(out_8K[4], rows_K, department_R, rows_L, weight_L)
-    _fill_share(out_8K[5], rows_K, brand_R, rows_L, weight_L)
-    if len(rows_L):
-        _fill_same(out_8K[6], rows_K, category_R, rows_L[-1])
-        _fill_same(out_8K[7], rows_K, brand_R, rows_L[-1])
+    last; out_8X: zero. pasts: rows_BL, weight_BL and num_B of `Pasts`."""
+    rows_BL, weight_BL, num_B = pasts
+    for b in range(len(num_B)):
+        first, end, num = start_B1[b], start_B1[b + 1], num_B[b]
+        rows_K, rows_L, weight_L = rows_X[first:end], rows_BL[b, :num], weight_BL[b, :num]
+        price_K, above_K, from_K = out_8X[0, first:end], out_8X[1, first:end], out_8X[2, first:end]
+        _fill_prices(price_K, above_K, from_K, rows_K, log_price_R, rows_L, weight_L)
+        _fill_share(out_8X[3, first:end], rows_K, category_R, rows_L, weight_L)
+        _fill_share(out_8X[4, first:end], rows_K, department_R, rows_L, weight_L)
+        _fill_share(out_8X[5, first:end], rows_K, brand_R, rows_L, weight_L)
+        if num:
+            _fill_same(out_8X[6, first:end], rows_K, category_R, rows_L[num - 1])
+            _fill_same(out_8X[7, first:end], rows_K, brand_R, rows_L[num - 1])
 
 
-@compiled(types.void(writes("f4", 2), reads("f8"), types.float64))
-def fill_days(out_2K: Float32Array, published_K: Float64Array, at: float) -> None:
-    """Days since it was published, twice: by FRESH_DAYS and negative, and plus one. What is unknown is NaN."""
-    for k in range(len(published_K)):
-        days = (at - published_K[k]) / SECONDS_PER_DAY
-        days = min(max(days, 0.0), MAX_DAYS) if math.isfinite(days) else np.nan
-        out_2K[0, k], out_2K[1, k] = -days / FRESH_DAYS, 1.0 + days
+@compiled(types.void(writes("f4", 2), reads("f8"), reads("i8"), reads("f8")))
+def fill_days(out_2X: Float32Array, published_X: Float64Array, start_B1: Int64Array, at_B: Float64Array) -> None:
+    """Days since it was published, twice: by FRESH_DAYS and negative, and plus one. What is unknown is NaN, a moment as well."""
+    for b in range(len(at_B)):
+        for x in range(start_B1[b], start_B1[b + 1]):
+            days = (at_B[b] - published_X[x]) / SECONDS_PER_DAY
+            days = min(max(days, 0.0), MAX_DAYS) if math.isfinite(days) else np.nan
+            out_2X[0, x], out_2X[1, x] = -days / FRESH_DAYS, 1.0 + days
 
 
 @compiled(types.intp(writes("i8"), types.int64))
@@ -178,12 +210,15 @@ def _slot_of(row_T: Int64Array, row: int) -> int:
     return slot
 
 
-@compiled(types.void(writes("f4", 2), reads("i8"), reads("f4"), reads("i4"), reads("f8"), reads("i8"), reads("f4")))
-def fill_repeats(
-    out_4K: Float32Array, rows_K: Int64Array, interval_K: Float32Array, rows_L: Int32Array, ages_L: Float64Array,
+@compiled(
+    types.void(
+        writes("f4", 2), types.intp, reads("i8"), reads("f4"), reads("i4"), reads("f8"), reads("i8"), reads("f4")
+    )
+)
+def _fill_repeats(
+    out_4X: Float32Array, start: int, rows_K: Int64Array, interval_K: Float32Array, rows_L: Int32Array, ages_L: Float64Array,
     seen_rows_S: Int64Array, seen_times_S: Float32Array,
 ) -> None:  # fmt: skip
-    """times had, since had, due, shown; out_4K: zero. interval_K: days until it is bought again. ages_L: hours."""
     size = 16
     while size < 2 * (len(rows_L) + len(seen_rows_S)):
         size *= 2
@@ -199,14 +234,36 @@ def fill_repeats(
         if shown_T[slot] == NEVER_SHOWN:
             shown_T[slot] = max(seen_times_S[place], np.float32(0.0))
     for k in range(len(rows_K)):
-        slot = _slot_of(row_T, rows_K[k])
+        slot, x = _slot_of(row_T, rows_K[k]), start + k
         if row_T[slot] == EMPTY:
             continue
         if times_T[slot] > 0:
             days = newest_T[slot] / HOURS_PER_DAY
-            out_4K[0, k], out_4K[1, k] = math.log1p(times_T[slot]), 1.0 / (1.0 + days)
+            out_4X[0, x], out_4X[1, x] = math.log1p(times_T[slot]), 1.0 / (1.0 + days)
             if not math.isnan(interval_K[k]):
                 due = (days + LEAST_INTERVAL_DAYS) / max(np.float64(interval_K[k]), LEAST_INTERVAL_DAYS)
-                out_4K[2, k] = min(due, LONGEST_DUE)
+                out_4X[2, x] = min(due, LONGEST_DUE)
         if shown_T[slot] != NEVER_SHOWN:
-            out_4K[3, k] = math.log1p(shown_T[slot])
+            out_4X[3, x] = math.log1p(shown_T[slot])
+
+
+@compiled(
+    types.void(
+        writes("f4", 2), reads("i8"), reads("i8"), reads("f4"), several(reads("i4", 2), reads("f8", 2), reads("i8")),
+        several(reads("i8"), reads("f4"), reads("i8")),
+    )
+)  # fmt: skip
+def fill_repeats(
+    out_4X: Float32Array, rows_X: Int64Array, start_B1: Int64Array, interval_X: Float32Array,
+    pasts: tuple[Int32Array, Float64Array, Int64Array], seen: tuple[Int64Array, Float32Array, Int64Array],
+) -> None:  # fmt: skip
+    """times had, since had, due, shown; out_4X: zero. interval_X: days until it is bought again. pasts: rows_BL, ages_BL (hours) and num_B
+    of `Pasts`. seen: rows and times of what was shown, and where those of each case begin."""
+    rows_BL, ages_BL, num_B = pasts
+    seen_rows_S, seen_times_S, seen_B1 = seen
+    for b in range(len(num_B)):
+        first, end, shown, last = start_B1[b], start_B1[b + 1], seen_B1[b], seen_B1[b + 1]
+        _fill_repeats(
+            out_4X, first, rows_X[first:end], interval_X[first:end], rows_BL[b, : num_B[b]], ages_BL[b, : num_B[b]],
+            seen_rows_S[shown:last], seen_times_S[shown:last],
+        )  # fmt: skip

@@ -28,6 +28,7 @@ from app.learning.inputs import Inputs
 from app.learning.splits import Split
 from app.retrieval.candidates import NUM_RANKED, Candidates, Ranked
 from app.retrieval.fusion import UNFITTED
+from app.retrieval.ranker import Unordered
 from app.retrieval.snapshot import CANDIDATES_PER_SOURCE, Snapshot
 from app.retrieval.sources import TwoTowerSource
 from app.types import Int64Array, Json, Progress
@@ -148,8 +149,8 @@ def same_budget(lists: Mapping[str, Ranked], served: Weights, used: Weights) -> 
 
 
 def _ranked(snapshot: Snapshot, ranker: Ranker, found: Candidates) -> Int64Array:
-    scores_C = snapshot.ordered(found, ranker.space, ranker.table, "").scores_C
-    best_C: Int64Array = np.argsort(-scores_C, kind="stable")[:LIST_LENGTH]
+    (order,) = snapshot.ordered([Unordered(found, "")], ranker.space, ranker.table)
+    best_C: Int64Array = np.argsort(-order.scores_C, kind="stable")[:LIST_LENGTH]
     return found.rows_C[best_C]
 
 

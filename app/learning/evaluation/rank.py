@@ -20,7 +20,7 @@ from app.learning.inputs import Inputs
 from app.learning.splits import Repeats, Split
 from app.learning.trends import TrendLog
 from app.retrieval.candidates import NUM_RANKED, Candidates, Ranked
-from app.retrieval.ranker import weights_are_learned
+from app.retrieval.ranker import Unordered, weights_are_learned
 from app.retrieval.snapshot import CANDIDATES_PER_SOURCE, Snapshot
 from app.retrieval.sources import TRENDING
 from app.scenarios.scenario import Scenario
@@ -147,12 +147,14 @@ class Ranker:
                 users, self.space, self.table, max(num, NUM_RANKED) if ranked else num, weights=asked,
                 allowed_R=allowed_R, excluded=excluded, for_ranking=ranked,
             )  # fmt: skip
-            for a, (candidates, name) in enumerate(zip(found, names, strict=True), start=place):
-                scores_C = candidates.scores_C
-                if ranked:
-                    scores_C = self.snapshot.ordered(
-                        candidates, self.space, self.table, "" if anywhere else name
-                    ).scores_C
+            scores = [candidates.scores_C for candidates in found]
+            if ranked:
+                unordered = [
+                    Unordered(candidates, "" if anywhere else name)
+                    for candidates, name in zip(found, names, strict=True)
+                ]
+                scores = [order.scores_C for order in self.snapshot.ordered(unordered, self.space, self.table)]
+            for a, (candidates, scores_C) in enumerate(zip(found, scores, strict=True), start=place):
                 best_C = np.argsort(-scores_C, kind="stable")[:num]
                 topk_AK[a, : len(best_C)] = self.back_R[candidates.rows_C[best_C]]
                 scores_AK[a, : len(best_C)] = scores_C[best_C]

@@ -35,10 +35,7 @@ def shares_of_causes(
     weights = [weights_of(version, live, live.model, asked.scenario) for version in versions]
     found = retrieve_each(versions, live, allowed_R, asked.scenario, weights, num)
     by = method_of(ranking)
-    left = [
-        scores_of(version, live, candidates, rows_K, by) for version, candidates in zip(versions, found, strict=True)
-    ]
-    return _gone(scores_at(ranking, rows_K), np.stack(left))
+    return _gone(scores_at(ranking, rows_K), scores_of(versions, live, found, rows_K, by))
 
 
 def shares_of_sources(
@@ -48,10 +45,9 @@ def shares_of_sources(
     found = ranking.candidates
     place_K = np.flatnonzero(np.isin(found.rows_C, rows_K))
     names = [name for name, rank_C in found.ranks.items() if rank_C[place_K].any()]
-    left = [scores_of(asked, live, without_source(found, name), rows_K, method_of(ranking)) for name in names]
-    if not left:
-        return [], np.zeros((0, len(rows_K)), np.float32)
-    return names, _gone(scores_at(ranking, rows_K), np.stack(left))
+    versions = [without_source(found, name) for name in names]
+    left_XK = scores_of([asked] * len(names), live, versions, rows_K, method_of(ranking))
+    return names, _gone(scores_at(ranking, rows_K), left_XK)
 
 
 def without_source(found: Candidates, name: str) -> Candidates:
@@ -81,15 +77,19 @@ def method_of(ranking: Ranking) -> Method:
 
 
 def scores_of(
-    asked: Asked, live: LiveSnapshot, found: Candidates, rows_K: Int64Array, by: Method | None = None
+    asked: Sequence[Asked],
+    live: LiveSnapshot,
+    found: Sequence[Candidates],
+    rows_K: Int64Array,
+    by: Method | None = None,
 ) -> Float32Array:
-    """The same, of candidates that have not been ranked: only those asked for are."""
-    place_K = places_of(found, rows_K)
-    known_K = place_K >= 0
-    scores_K = np.zeros(len(rows_K), np.float32)
-    if known_K.any():
-        scores_K[known_K] = order(asked, live, found, place_K[known_K], by)[0]
-    return scores_K
+    """float32 [X, K]: the same of X lists of candidates that have not been ranked, by one ranking of those that are asked for."""
+    place_XK = [places_of(candidates, rows_K) for candidates in found]
+    at = [place_K[place_K >= 0] for place_K in place_XK]
+    scores_XK = np.zeros((len(found), len(rows_K)), np.float32)
+    for scores_K, place_K, of_one in zip(scores_XK, place_XK, order(asked, live, found, at, by), strict=True):
+        scores_K[place_K >= 0] = of_one.scores_C
+    return scores_XK
 
 
 def places_of(found: Candidates, rows_K: Int64Array) -> Int64Array:

@@ -25,6 +25,7 @@ from app.learning.splits import Split, validation_cut
 from app.learning.training import tower_config
 from app.learning.training_config import TrainingConfig
 from app.model.towers import Towers
+from app.retrieval.ranker import Unordered
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.defaults import READY_MADE
 from app.scenarios.scenario import Objective
@@ -82,7 +83,9 @@ def worth_of(fitted: Fitted, objective: Objective) -> dict[str, np.ndarray]:
     tops = []
     snapshot: Snapshot = ranker.snapshot
     for found in ranker.candidates(inner.train, asks, inner, "exclude", READY_MADE):
-        scores_C, method = snapshot.ordered(found, ranker.space, ranker.table, "", objective, by="ranker")
+        ((scores_C, method),) = snapshot.ordered(
+            [Unordered(found, "", objective, by="ranker")], ranker.space, ranker.table
+        )
         assert method == "ranker"
         tops.append(ranker.back_R[found.rows_C[np.argsort(-scores_C, kind="stable")[:K]]])
     per_shopper = {

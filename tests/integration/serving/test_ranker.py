@@ -127,7 +127,8 @@ def test_scores_of_some_places_are_those_of_the_slate(by_price: LiveSnapshot) ->
     assert draft.ranking
     rows_K = np.asarray([draft.picks[3].row, draft.picks[0].row, 10**6])
     whole_K = scores_at(draft.ranking, rows_K)
-    np.testing.assert_allclose(scores_of(draft.asked, by_price, draft.ranking.candidates, rows_K), whole_K, rtol=1e-4)
+    some_XK = scores_of([draft.asked] * 2, by_price, [draft.ranking.candidates] * 2, rows_K)
+    np.testing.assert_allclose(some_XK, [whole_K] * 2, rtol=1e-4)
     assert whole_K[2] == 0.0
 
 

@@ -20,6 +20,7 @@ from app.learning.inputs import Inputs, encode_inputs
 from app.learning.ranker_cases import Outcome, _outcomes
 from app.learning.run import Material
 from app.learning.splits import temporal_at
+from app.retrieval.ranker import Unordered
 from app.retrieval.snapshot import Snapshot
 from app.scenarios.defaults import READY_MADE
 from app.serving.slate import SlateRequest
@@ -73,10 +74,11 @@ async def test_what_was_served_is_what_training_reads(
     served: list[tuple[np.ndarray, np.ndarray]] = []
     features = Snapshot.features
 
-    def spy(self, found, space, table, scenario, at_K=None):  # type: ignore[no-untyped-def]
-        out_FC = features(self, found, space, table, scenario, at_K)
-        served.append((found.rows_C, out_FC))
-        return out_FC
+    def spy(self, unordered, space, table):  # type: ignore[no-untyped-def]
+        out_FX = features(self, unordered, space, table)
+        (one,) = unordered
+        served.append((one.found.rows_C, out_FX))
+        return out_FX
 
     monkeypatch.setattr(Snapshot, "features", spy)
     # A busy machine may answer late; then a slate goes without what it did not get, which is no matter of this test.
@@ -124,7 +126,7 @@ async def test_what_was_served_is_what_training_reads(
     replayed = ranker.candidates(data, asks, known, "allow", READY_MADE)
     names = np.asarray(FEATURES)
     for (rows_C, served_FC), candidates in zip(served, replayed, strict=True):
-        again_FC = ranker.snapshot.features(candidates, ranker.space, ranker.table, "home")
+        again_FC = ranker.snapshot.features([Unordered(candidates, "home")], ranker.space, ranker.table)
         assert set(rows_C.tolist()) == set(candidates.rows_C.tolist())
         place = {row: place for place, row in enumerate(candidates.rows_C.tolist())}
         again_FC = again_FC[:, [place[row] for row in rows_C.tolist()]]

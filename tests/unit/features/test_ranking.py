@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.features.moment import Moment
-from app.features.ranking import FEATURES, SOURCES, ItemFacts, Shopper, features_of
+from app.features.ranking import FEATURES, SOURCES, Case, ItemFacts, Shopper, features_of
 from app.features.ranking.names import ROW
 from app.features.users import KINDS, HistoryItem, fold_users
 from app.retrieval.candidates import Candidates
@@ -41,8 +41,8 @@ class Shop:
     def published(self, rows_C):
         return np.asarray([NOW - 30 * DAY, -np.inf, NOW, NOW])[rows_C]
 
-    def popularity(self, rows_C, scenario):
-        return np.asarray([[scenario] * 4, [-2] * 4, [1, 2, 3, np.nan]], np.float32)[:, rows_C]
+    def popularity(self, rows_C, scenario_C):
+        return np.asarray([scenario_C, [-2] * len(rows_C), np.asarray([1, 2, 3, np.nan])[rows_C]], np.float32)
 
     def intervals(self, rows_C):
         return np.asarray([4.0, np.nan, np.nan, np.nan], np.float32)[rows_C]
@@ -67,7 +67,8 @@ def shopper(*history, towers=None, **moment):
 
 
 def features(candidates=None, who=None, **options):
-    out_FC = features_of(candidates or found(), who or shopper(), Shop(), options.pop("scenario", 0), **options)
+    case = Case(candidates or found(), who or shopper(), options.pop("scenario", 0), **options)
+    out_FC = features_of([case], Shop())
     return {name: out_FC[row] for name, row in ROW.items()}
 
 
@@ -160,9 +161,25 @@ def test_asked_for_at_some_places_they_say_the_same():
         two_tower=([1, 2, 0, 3], [0.8, 0.6, np.nan, 0.4]), popular=([4, 0, 1, 2], [0.1, np.nan, 0.9, 0.8])
     )
     who = shopper((0, "click", NOW - DAY), (2, "purchase", NOW - HOUR), towers=[[1, 0, 0, 0], [0, 1, 0, 0]])
-    whole = features_of(candidates, who, Shop(), 0)
-    part = features_of(candidates, who, Shop(), 0, np.asarray([3, 1]))
+    whole = features_of([Case(candidates, who, 0)], Shop())
+    part = features_of([Case(candidates, who, 0, np.asarray([3, 1]))], Shop())
     np.testing.assert_array_equal(part, whole[:, [3, 1]])
+
+
+def test_several_requests_say_what_each_says_alone():
+    towers = [[1, 0, 0, 0], [0, 1, 0, 0]]
+    seen = {"seen_rows_K": np.asarray([2, 1]), "seen_times_K": np.asarray([3.0, 1.0], np.float32)}
+    clicks = [(row % 3, "click", NOW - (20 - row) * DAY) for row in range(12)]
+    cases = [
+        Case(found(two_tower=([1, 2, 0, 3], [0.8, 0.6, np.nan, 0.4])), shopper(*clicks, towers=towers, **seen), 1),
+        Case(found((2,), popular=([1], [0.5])), shopper(), 0),
+        Case(found((3, 0)), shopper((0, "purchase", NOW - DAY), query_T=VECTORS[1], context={"device": "web"}), 5),
+        Case(found(), shopper((2, "dislike", NOW - HOUR), towers=towers), 0, np.asarray([2, 0])),
+        Case(found(()), shopper((1, "click", NOW - HOUR)), 0),
+    ]
+    alone = [features_of([case], Shop()) for case in cases]
+    assert [out_FC.shape[1] for out_FC in alone] == [4, 1, 2, 2, 0]
+    np.testing.assert_array_equal(features_of(cases, Shop()), np.concatenate(alone, axis=1))
 
 
 def test_facts_of_a_frame_are_those_of_its_items():
