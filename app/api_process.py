@@ -28,7 +28,7 @@ READY_SECONDS = 120.0  # for a replacement, until it could serve a slate
 LOOK_SECONDS = 0.05
 SWITCH_SECONDS = 0.001  # a thread that makes slates gives the interpreter to the event loop as often: it has little to do and answers everybody
 YOUNG_OBJECTS = 10_000  # new ones between two looks of the garbage collector
-DOORS = 16  # connections that are accepted in one turn of the event loop, which may make a batch of as many slates
+DOORS = 16  # connections that are accepted in one turn of the event loop, which may make a whole batch of slates
 
 
 class DrainingServer(uvicorn.Server):
