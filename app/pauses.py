@@ -4,6 +4,7 @@ the interpreter nor a core is ever away for long."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -45,7 +46,8 @@ async def beside(work: Callable[[*Args], Result], *args: *Args) -> Result:
 
 
 def _stand_back() -> None:
-    """Only on Linux does a thread have a priority of its own."""
+    """Only on Linux does a thread have a priority of its own; where a sandbox forbids to change it, nothing is lost but that."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICER)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICER)

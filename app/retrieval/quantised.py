@@ -209,6 +209,8 @@ def _reached(low_E: Float32Array, num: int, least: float) -> float:
     highest = np.float32(least)
     for low in low_E:
         highest = low if low > highest else highest
+    if not math.isfinite(highest):
+        return least
     per_bin = np.float32(BINS - 1) / max(highest - np.float32(least), LEAST_SCALE)
     count_B = np.zeros(BINS, np.int32)
     for low in low_E:

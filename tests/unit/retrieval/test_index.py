@@ -95,6 +95,17 @@ def test_broken_vectors_are_not_found_by_a_first_look_and_find_nothing(monkeypat
     assert (rows[2:] == -1).all()
 
 
+def test_numbers_near_the_largest_are_looked_at_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds of a score may leave the range of float32 where the score does not."""
+    items, users = unit(6_000), unit(4, seed=1)
+    items[::3] *= 3e37
+    monkeypatch.setattr(module, "QUANTISED_ABOVE", 1_000)
+    monkeypatch.setattr(module, "INT8", True)
+    rows, scores = VectorIndex(items).search(users, 50)
+    assert scores == pytest.approx(-np.sort(-(users @ items.T), axis=1)[:, :50], rel=1e-4)
+    assert (rows % 3 == 0).all()
+
+
 def test_best_never_returns_nan_or_minus_infinity() -> None:
     rows, scores = best(np.array([[np.nan, 1.0, -np.inf, 3.0]]), 4)
     assert rows.tolist() == [[3, 1, -1, -1]]
