@@ -1,6 +1,7 @@
 """`duoscene bench serve`: every figure beside a reference that was measured in the same run.
 
 Cost model of a slate. Per request: one read of the state (one Redis round trip; constant; taking it apart, which is spared who comes again within a minute), HTTP, checks and the reply (grow with n).
+Requests that wait at the same time share their calls, up to 32: a slate of a full batch costs a third to a half of one alone.
 For a user or session that Redis does not hold, once an hour: a share of a statement to PostgreSQL (grows with what they did and were shown) and one write to Redis.
 Items N: masks of filters and the score columns of sources that score everybody grow with N, and so does the mask of who is visible, made anew
 whenever an item is published or expires; exact search grows with N up to 500,000 (in eight bits from 400,000 numbers on; 200,000 where a processor has no VNNI, there in float32 for more than four at once), FAISS' HNSW above with log N; item-item sources with the neighbours kept of the items in the history,

@@ -22,7 +22,7 @@ from app.serving.live import LiveSnapshot
 from app.serving.pipeline import draft_slates
 from app.serving.rules import Asked
 
-MAX_BATCH = 32  # beyond it a slate costs little less, and its shopper waits longer
+MAX_BATCH = 32  # more would keep a slow processor busy for longer than a read of Redis may take
 LOOP_SECONDS = 0.03  # what takes longer leaves the event loop to others
 COMPANY_SECONDS = 0.001  # what a batch waits at most for those who are coming: as long as a read takes
 MEMORY = 0.8  # of what slates took before, at each batch

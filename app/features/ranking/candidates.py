@@ -98,9 +98,7 @@ class Case(NamedTuple):
 def features_of(cases: Sequence[Case], items: Items) -> Float32Array:
     """float32 [F, X]. cases: one or more; their histories of one length."""
     places = [case.places_K for case in cases]
-    rows_X = np.concatenate(
-        [case.found.rows_C if case.at_K is None else case.found.rows_C[case.at_K] for case in cases]
-    )
+    rows_X = np.concatenate([case.found.rows_C[place_K] for case, place_K in zip(cases, places, strict=True)])
     num_B = [len(place_K) for place_K in places]
     start_B1 = np.asarray([0, *accumulate(num_B)])
     out_FX = np.zeros((len(FEATURES), len(rows_X)), np.float32)
@@ -222,18 +220,8 @@ def _of_request(moment: Moment, num: int, newest_age: float, home: str) -> tuple
         sine, cosine = math.sin(turn), math.cos(turn)
     device, country = _word(moment, "device"), _word(moment, "country")
     is_home, is_away = country != "" and country == home, country not in ("", home)
-    has_words = moment.query_T is not None
-    return (
-        math.log1p(num),
-        math.log1p(newest_age),
-        sine,
-        cosine,
-        device in MOBILE,
-        device in DESKTOP,
-        is_home,
-        is_away,
-        has_words,
-    )
+    of_history, of_device = (math.log1p(num), math.log1p(newest_age)), (device in MOBILE, device in DESKTOP)
+    return *of_history, sine, cosine, *of_device, is_home, is_away, moment.query_T is not None
 
 
 def _word(moment: Moment, name: str) -> str:
